@@ -1,0 +1,2 @@
+if __name__ != "vla3d.configs":
+    raise ImportError("import vla3d.configs, not configs: this folder is installed as a part of vla3d")

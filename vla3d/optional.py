@@ -1,0 +1,48 @@
+"""The one table of optional dependencies."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+
+from vla3d.errors import MissingExtraError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One optional dependency: its import name, how to get it, and what it is for."""
+
+    module: str
+    install: str
+    purpose: str
+
+
+EXTRAS: dict[str, Extra] = {
+    "rerun": Extra("rerun", "pip install 'vla3d[viz]'", "Rerun recordings of episodes"),
+    "wandb": Extra("wandb", "pip install 'vla3d[wandb]'", "the Weights & Biases tracker"),
+    "tensorboard": Extra("tensorboard", "pip install 'vla3d[tensorboard]'", "the TensorBoard tracker"),
+    "open3d": Extra("open3d", "pip install 'vla3d[open3d]'", "point-cloud files and benchmark peers"),
+    "ray": Extra("ray", "pip install 'vla3d[ray]'", "collecting and evaluating on several machines"),
+    "rlbench": Extra("rlbench", "see docs/rlbench.md: not on any package registry", "the RLBench adapter"),
+    "pytorch3d": Extra("pytorch3d", "build it from source: not on any package registry", "a benchmark peer"),
+}
+
+
+def available(name: str) -> bool:
+    """Whether the optional dependency ``name`` (a key of ``EXTRAS``) can be imported."""
+    return importlib.util.find_spec(EXTRAS[name].module) is not None
+
+
+def require(name: str) -> ModuleType:
+    """Import an optional dependency, or say exactly how to install it.
+
+    Raises:
+        MissingExtraError: when it is not installed.
+    """
+    extra = EXTRAS[name]
+    try:
+        return importlib.import_module(extra.module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{extra.module} is not installed; it is needed for {extra.purpose}. Install it with: {extra.install}"
+        ) from error
