@@ -1,0 +1,50 @@
+"""Finding tasks by name: the built-in ones and those of installed packages."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+
+from vla3d.envs.base import KeyframeEnv
+from vla3d.errors import ConfigError, unknown_name
+
+ENTRY_POINT_GROUP = "vla3d.tasks"
+"""A package offers a task by an entry point of this group: its name is the task's, its value a ``TaskFactory``."""
+
+TaskFactory = Callable[..., KeyframeEnv]
+"""Called as ``factory(image_size=..., renderer=...)``; a ``TabletopTask`` offers its ``make_env``."""
+
+_TASKS = "vla3d.envs.tabletop.tasks"
+BUILT_IN: dict[str, EntryPoint] = {
+    name: EntryPoint(name, f"{_TASKS}.{name}:{attribute}.make_env", ENTRY_POINT_GROUP)
+    for name, attribute in {
+        "pick_and_lift": "PickAndLift",
+        "place_in_container": "PlaceInContainer",
+        "open_drawer": "OpenDrawer",
+    }.items()
+}
+
+
+def task_names() -> tuple[str, ...]:
+    """Every task that can be made, sorted. Loads none of them."""
+    return tuple(sorted({*BUILT_IN, *entry_points(group=ENTRY_POINT_GROUP).names}))
+
+
+def find_task(name: str) -> TaskFactory:
+    """The factory of a task.
+
+    Raises:
+        ConfigError: no such task; two packages offer it; or the package that offers it cannot be imported.
+    """
+    # One package may be found twice (an editable install beside its source), so equal values count once.
+    offered = {point.value: point for point in entry_points(group=ENTRY_POINT_GROUP, name=name)}
+    if name in BUILT_IN:
+        offered.setdefault(BUILT_IN[name].value, BUILT_IN[name])
+    if not offered:
+        raise unknown_name("task", name, task_names())
+    if len(offered) > 1:
+        raise ConfigError(f"Task {name!r} is offered by {', '.join(sorted(offered))}; rename or uninstall all but one.")
+    (point,) = offered.values()
+    try:
+        factory: TaskFactory = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"Task {name!r}: cannot load {point.value} ({error}); mend or uninstall the package.") from error
+    return factory
