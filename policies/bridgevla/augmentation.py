@@ -1,0 +1,49 @@
+"""SE(3) augmentation: scene and target move together, about the target, and the target stays in the workspace."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vla3d.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
+from vla3d.policies.bridgevla.config import AugmentationConfig
+from vla3d.policies.bridgevla.processor import BridgeVLABatch
+
+
+def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
+    return (2 * torch.rand(shape, generator=generator) - 1) * limit
+
+
+def _yaw_matrix(angle: Tensor) -> Tensor:
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).view(-1, 3, 3)
+
+
+def augment(
+    batch: BridgeVLABatch, config: AugmentationConfig, low: Tensor, high: Tensor, generator: torch.Generator
+) -> BridgeVLABatch:
+    """Turn every scene about the vertical through its target and shift it, at random (PerAct, appendix; RVT, section 3).
+
+    Args:
+        batch: samples in world coordinates.
+        config: limits.
+        low: lower corner of the workspace, (3,).
+        high: upper corner, (3,).
+        generator: CPU source of the randomness.
+    """
+    count, device = len(batch.position), batch.position.device
+    angle = _uniform((count,), math.radians(config.yaw_degrees), generator).to(device)
+    shift = _uniform((count, 3), config.translation, generator).to(device) * (high - low)
+    rotation = _yaw_matrix(angle)
+    inside = batch.position.clamp(low, high)
+    position = (inside + shift).clamp(low, high) + (batch.position - inside)
+    points = (batch.points - batch.position[:, None]) @ rotation.transpose(1, 2) + position[:, None]
+    quaternion = matrix_to_quaternion(rotation @ quaternion_to_matrix(batch.quaternion))
+    return replace(batch, points=points, position=position, quaternion=quaternion)
+
+
+def crop(batch: BridgeVLABatch, low: Tensor, high: Tensor) -> BridgeVLABatch:
+    """Make the points outside the workspace invalid (NaN), as the crop at run time would drop them."""
+    outside = ((batch.points < low) | (batch.points > high)).any(dim=-1, keepdim=True)
+    return replace(batch, points=batch.points.masked_fill(outside, float("nan")))

@@ -1,0 +1,115 @@
+"""Configuration of BridgeVLA."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.errors import ConfigError
+from vla3d.types import Workspace
+
+PROPRIOCEPTION_DIM = 3
+TABLETOP_CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """SE(3) augmentation of a training sample about its target.
+
+    Attributes:
+        translation: largest shift along each axis, as a share of the workspace's edge there.
+        yaw_degrees: largest rotation about the vertical.
+    """
+
+    translation: float = 0.125
+    yaw_degrees: float = 45.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.translation < 1 and 0 <= self.yaw_degrees <= 180):
+            raise ConfigError(
+                f"policy.augmentation: got translation={self.translation} yaw_degrees={self.yaw_degrees}, "
+                "expected translation in [0, 1) and yaw_degrees in [0, 180]."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeVLAConfig:
+    """BridgeVLA (Li et al. 2025): what it sees, how it looks, what it answers.
+
+    Attributes:
+        workspace_low: lower corner of what is seen and acted on, world metres.
+        workspace_high: upper corner.
+        cameras: names of the cameras that are fused; each must be in every observation.
+        views: virtual orthographic views.
+        backbone: the vision-language model; its number of views and of proprioceptive inputs follow from this configuration.
+        zoom: magnification of the second look.
+        zoom_jitter: largest offset, in cube units, of the second look's centre during training.
+        heatmap_sigma: standard deviation of the heatmap targets, pixels.
+        footprint: radius in pixels of a splatted point.
+        rotation: ``"6d"`` or ``"euler_bins"``.
+        rotation_label_sigma: softening of binned rotation labels, bins.
+        rotation_weight: weight of the rotation loss.
+        head_width: channels of the heatmap head.
+        action_width: hidden units of the rotation, gripper and collision head.
+        proprioception: whether finger width and step fraction enter as a token.
+        augmentation: see ``AugmentationConfig``.
+    """
+
+    workspace_low: tuple[float, float, float]
+    workspace_high: tuple[float, float, float]
+    cameras: tuple[str, ...] = TABLETOP_CAMERAS
+    views: tuple[str, ...] = ("top", "front", "right")
+    backbone: PaliGemmaBackboneConfig = field(default_factory=PaliGemmaBackboneConfig)
+    zoom: float = 4.0
+    zoom_jitter: float = 0.1
+    heatmap_sigma: float = 1.5
+    footprint: int = 1
+    rotation: str = "6d"
+    rotation_label_sigma: float = 0.0
+    rotation_weight: float = 1.0
+    head_width: int = 64
+    action_width: int = 256
+    proprioception: bool = True
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("cameras", "views"):
+            if not getattr(self, name):
+                raise ConfigError(f"policy.{name}: got an empty list, expected at least one name.")
+        for name in ("zoom", "heatmap_sigma"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected a positive number.")
+        for name in ("zoom_jitter", "footprint", "rotation_label_sigma"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
+        try:
+            Workspace.from_bounds(self.workspace_low, self.workspace_high)
+        except ValueError as error:
+            raise ConfigError(f"policy.{error}") from error
+        fitted = replace(self.backbone, num_views=len(self.views), proprio_dim=PROPRIOCEPTION_DIM if self.proprioception else 0)
+        object.__setattr__(self, "backbone", fitted)
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace as a box."""
+        return Workspace.from_bounds(self.workspace_low, self.workspace_high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain, JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "BridgeVLAConfig":
+        """Build from the plain form (lists become tuples, sections become their dataclasses).
+
+        Raises:
+            ConfigError: for unknown keys or invalid values.
+        """
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if isinstance(plain.get("augmentation"), dict):
+            plain["augmentation"] = AugmentationConfig(**plain["augmentation"])
+        if isinstance(plain.get("backbone"), dict):
+            plain["backbone"] = PaliGemmaBackboneConfig(**plain["backbone"])
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise ConfigError(f"policy: {error}") from error

@@ -1,0 +1,263 @@
+"""BridgeVLA (Li et al. 2025): both looks go through one network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vla3d.backbones.base import TextBatch
+from vla3d.backbones.paligemma import PaliGemmaBackbone
+from vla3d.backbones.tokenizer import InstructionTokenizer
+from vla3d.data.samples import KeyframeSample
+from vla3d.geometry.transforms import SimilarityTransform
+from vla3d.geometry.workspace import workspace_to_cube
+from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.bridgevla.augmentation import augment, crop
+from vla3d.policies.bridgevla.config import BridgeVLAConfig
+from vla3d.policies.bridgevla.prediction import Prediction, keyframe_metrics
+from vla3d.policies.bridgevla.processor import (
+    BridgeVLABatch,
+    PreparedSample,
+    collate_samples,
+    observed_cloud,
+    prepare_sample,
+    proprioception,
+    unlabelled_sample,
+)
+from vla3d.policies.heads.heatmap import ConvexUpsampling, heatmap_cross_entropy, heatmap_probabilities
+from vla3d.policies.heads.rotation import make_rotation_head
+from vla3d.policies.learned import LearnedPolicy
+from vla3d.types import KeyframeAction, Observation
+from vla3d.views import ViewSet, heatmap_targets, lift_heatmaps, project_to_views, render_views, zoom
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """One pass over rendered views.
+
+    Attributes:
+        views: rendered RGB.
+        heatmap_logits: one logit per pixel.
+        grid: view tokens.
+    """
+
+    views: Float[Tensor, "B V 3 R R"]
+    heatmap_logits: Float[Tensor, "B V R R"]
+    grid: Float[Tensor, "B V gh gw D"]
+
+
+class BridgeVLA(LearnedPolicy):
+    """Predicts the next keyframe from a fused cloud and a sentence.
+
+    The first look renders the whole workspace and finds where to act; the second renders the neighbourhood of that point,
+    magnified, refines the point, and reads off rotation, gripper state and collision flag. Both share all weights.
+
+    Args:
+        config: what it sees and how.
+        tokenizer: turns sentences into tokens; it travels with the weights.
+        seed: of the initial weights.
+    """
+
+    name: ClassVar[str] = "bridgevla"
+    selection_metric: ClassVar[str] = "position_error_mm"
+
+    def __init__(self, config: BridgeVLAConfig, tokenizer: InstructionTokenizer, *, seed: int = 0) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.backbone = PaliGemmaBackbone(config.backbone, tokenizer, seed=seed)
+        self.config = replace(config, backbone=self.backbone.config)
+        self.view_set = ViewSet.from_names(config.views)
+        self.rotation = make_rotation_head(config.rotation, config.rotation_label_sigma)
+        dim = self.backbone.dim
+        with torch.random.fork_rng():
+            torch.manual_seed(seed + 1)
+            self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width)
+            self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
+        self.register_buffer("low", torch.tensor(config.workspace_low), persistent=False)
+        self.register_buffer("high", torch.tensor(config.workspace_high), persistent=False)
+        self._explanation: PolicyExplanation | None = None
+
+    # Data
+
+    def prepare(self, sample: KeyframeSample) -> PreparedSample:
+        """Fuse and crop; the margin keeps what augmentation may shift into the workspace."""
+        return prepare_sample(sample, self.config.cameras, self.config.workspace, self.config.augmentation.translation)
+
+    def collate(self, samples: Sequence[PreparedSample]) -> BridgeVLABatch:
+        """Pad and stack."""
+        return collate_samples(samples)
+
+    # Looking
+
+    def look(
+        self,
+        batch: BridgeVLABatch,
+        to_view: SimilarityTransform,
+        text: TextBatch,
+    ) -> Look:
+        """Render the clouds through ``to_view`` (world to [-1, 1]^3) and pass the views and the sentence to the model."""
+        config = self.config
+        rendered = render_views(
+            to_view.apply(batch.points),
+            batch.colors,
+            batch.lengths,
+            self.view_set,
+            resolution=config.backbone.resolution,
+            footprint=config.footprint,
+        )
+        proprio = batch.proprioception if config.proprioception else None
+        grid = self.backbone(rendered.rgb, text, proprio).grid
+        return Look(views=rendered.rgb, heatmap_logits=self.heatmap_head(grid), grid=grid)
+
+    def _to_cube(self, count: int) -> SimilarityTransform:
+        cube = workspace_to_cube(self.config.workspace)
+        scale, translation = cube.scale.to(self.low.device), cube.translation.to(self.low.device)
+        return SimilarityTransform(scale=scale.expand(count), translation=translation.expand(count, 3))
+
+    def _pixels(self, points: Float[Tensor, "B 3"]) -> Float[Tensor, "B V 2"]:
+        return project_to_views(points[:, None], self.view_set, self.config.backbone.resolution)[:, 0]
+
+    def _action_outputs(
+        self, grid: Float[Tensor, "B V gh gw D"], pixels: Float[Tensor, "B V 2"]
+    ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B 2"], Float[Tensor, "B 2"]]:
+        """Rotation outputs, gripper logits and collision logits, read at a pixel of each view and over the whole views."""
+        overall = grid.flatten(2, 3).amax(dim=2).flatten(1)
+        local = sample_grid(grid, pixels / self.config.backbone.patch).flatten(1)
+        outputs = self.action_head(torch.cat([overall, local], dim=-1))
+        rotation = self.rotation.num_outputs
+        return outputs[:, :rotation], outputs[:, rotation : rotation + 2], outputs[:, rotation + 2 :]
+
+    # Training
+
+    def loss(self, batch: BridgeVLABatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses of an augmented batch (BridgeVLA, section 3.4); ``"loss"`` is their weighted sum."""
+        text = self._training_text(batch.sentences, generator)
+        batch = crop(augment(batch, self.config.augmentation, self.low, self.high, generator), self.low, self.high)
+        to_cube = self._to_cube(len(batch.position))
+        target = to_cube.apply(batch.position)
+        jitter = (2 * torch.rand(target.shape, generator=generator) - 1).to(target.device) * self.config.zoom_jitter
+        to_zoom = zoom(target + jitter, self.config.zoom)
+        coarse = self.look(batch, to_cube, text)
+        fine = self.look(batch, to_zoom.compose(to_cube), text)
+        fine_pixels = self._pixels(to_zoom.apply(target))
+        rotation, gripper, collisions = self._action_outputs(fine.grid, fine_pixels)
+        losses = {
+            "heatmap_coarse": self._heatmap_loss(coarse, self._pixels(target)),
+            "heatmap_fine": self._heatmap_loss(fine, fine_pixels),
+            "rotation": self.rotation.loss(rotation, batch.quaternion).mean(),
+            "gripper": F.cross_entropy(gripper, batch.gripper_open.long()),
+            "collisions": F.cross_entropy(collisions, batch.ignore_collisions.long()),
+        }
+        weighted = losses | {"rotation": self.config.rotation_weight * losses["rotation"]}
+        return losses | {"loss": torch.stack(list(weighted.values())).sum()}
+
+    def _heatmap_loss(self, look: Look, pixels: Float[Tensor, "B V 2"]) -> Tensor:
+        targets = heatmap_targets(pixels, self.config.backbone.resolution, self.config.heatmap_sigma)
+        return heatmap_cross_entropy(look.heatmap_logits, targets).mean()
+
+    def _training_text(self, sentences: Sequence[Sequence[str]], generator: torch.Generator) -> TextBatch:
+        picks = torch.rand(len(sentences), generator=generator).tolist()
+        return self.backbone.tokenize(
+            [options[int(pick * len(options))] for options, pick in zip(sentences, picks, strict=True)]
+        )
+
+    # Acting
+
+    @torch.no_grad()
+    def predict(self, batch: BridgeVLABatch, text: TextBatch) -> Prediction:
+        """Both looks, the second centred where the first one pointed."""
+        batch = crop(batch, self.low, self.high)
+        to_cube = self._to_cube(len(batch.lengths))
+        coarse = self.look(batch, to_cube, text)
+        coarse_heat = heatmap_probabilities(coarse.heatmap_logits)
+        coarse_point, _ = lift_heatmaps(coarse_heat, self.view_set)
+        to_zoom = zoom(coarse_point, self.config.zoom)
+        fine = self.look(batch, to_zoom.compose(to_cube), text)
+        fine_heat = heatmap_probabilities(fine.heatmap_logits)
+        fine_point, _ = lift_heatmaps(fine_heat, self.view_set, refine=True)
+        rotation, gripper, collisions = self._action_outputs(fine.grid, self._pixels(fine_point))
+        from_cube = to_cube.inverse()
+        return Prediction(
+            position=from_cube.apply(to_zoom.inverse().apply(fine_point)).clamp(self.low, self.high),
+            coarse_position=from_cube.apply(coarse_point),
+            quaternion=self.rotation.decode(rotation),
+            gripper_open=gripper.argmax(dim=-1).bool(),
+            ignore_collisions=collisions.argmax(dim=-1).bool(),
+            views=torch.stack([coarse.views, fine.views], dim=1),
+            heatmaps=torch.stack([coarse_heat, fine_heat], dim=1),
+        )
+
+    def metrics(self, batch: BridgeVLABatch) -> dict[str, float]:
+        """Keyframe errors of ``predict`` on the recorded sentences: what a rollout would have done."""
+        prediction = self.predict(batch, self.backbone.tokenize([options[0] for options in batch.sentences]))
+        return keyframe_metrics(prediction, batch, self._heatmap_hits(prediction, batch))
+
+    def _heatmap_hits(self, prediction: Prediction, batch: BridgeVLABatch, radius: float = 3.0) -> Tensor:
+        """Which first-look heatmaps peak within ``radius`` pixels of the target, (B, V)."""
+        pixels = self._pixels(self._to_cube(len(batch.position)).apply(batch.position))
+        heat = prediction.heatmaps[:, 0]
+        peak = heat.flatten(2).argmax(dim=-1)
+        at = torch.stack([peak % heat.shape[-1], peak // heat.shape[-1]], dim=-1) + 0.5
+        return (at - pixels).norm(dim=-1) <= radius
+
+    def act(self, observation: Observation) -> KeyframeAction:
+        """The next keyframe; with ``mask_text`` set, from the images alone."""
+        device = self.low.device
+        points, colors = observed_cloud(observation, self.config.cameras, self.config.workspace)
+        batch = collate_samples([unlabelled_sample(points, colors, proprioception(observation))]).to(device)
+        text = self.backbone.blank(1) if self.mask_text else self.backbone.tokenize([observation.instruction])
+        prediction = self.predict(batch, text)
+        positions = torch.cat([prediction.coarse_position, prediction.position])
+        self._explanation = PolicyExplanation(
+            view_names=tuple(self.config.views),
+            views=prediction.views[0].float().cpu().numpy(),
+            heatmaps=prediction.heatmaps[0].float().cpu().numpy(),
+            positions=positions.float().cpu().numpy(),
+        )
+        return prediction.action(0)
+
+    def explain(self) -> PolicyExplanation | None:
+        """Views, heatmaps and points of both looks of the last ``act``."""
+        return self._explanation
+
+    # Keeping
+
+    def architecture(self) -> dict[str, Any]:
+        """The whole configuration less the augmentation, which leaves no trace in the weights' shapes or their input."""
+        config = self.config.to_dict()
+        del config["augmentation"]
+        return {"policy": self.name, **config}
+
+    def _save_parts(self, directory: Path) -> dict[str, Any]:
+        self.tokenizer.save(directory)
+        return self.config.to_dict()
+
+    @classmethod
+    def _load_parts(cls, directory: Path, config: Mapping[str, Any]) -> Self:
+        return cls(BridgeVLAConfig.from_dict(dict(config)), InstructionTokenizer.load(directory))
+
+
+def _action_head(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Linear(width, outputs),
+    )
+
+
+def sample_grid(grid: Float[Tensor, "B V gh gw D"], cells: Float[Tensor, "B V 2"]) -> Float[Tensor, "B V D"]:
+    """Bilinear samples of a token grid at ``(x, y)`` in cells (cell centres at half-integers); the border is extended."""
+    batch, views, height, width, dim = grid.shape
+    maps = grid.reshape(batch * views, height, width, dim).permute(0, 3, 1, 2)
+    size = torch.tensor([width, height], device=cells.device, dtype=cells.dtype)
+    at = (2 * cells / size - 1).view(batch * views, 1, 1, 2).to(maps.dtype)
+    sampled = F.grid_sample(maps, at, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.view(batch, views, dim)

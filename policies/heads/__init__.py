@@ -1,0 +1,1 @@
+"""Output heads shared by policies."""

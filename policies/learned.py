@@ -1,0 +1,150 @@
+"""Policies with weights: what the trainer, the checkpoint and a rollout need from them."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from huggingface_hub import ModelHubMixin
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vla3d.data.samples import KeyframeSample
+from vla3d.errors import CheckpointError
+from vla3d.policies.base import Policy
+from vla3d.policies.registry import policy_class
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+_CONTRACT = ("name", "selection_metric")
+
+
+class LearnedPolicy(nn.Module, ModelHubMixin, Policy):
+    """A policy that is trained; subclasses name themselves and the validation metric (lower is better) that picks checkpoints.
+
+    Everything that shapes the input (cameras, workspace, resolutions, normalisation, tokenizer) is part of the configuration
+    saved next to the weights, so training and rollout cannot differ.
+    """
+
+    name: ClassVar[str]
+    selection_metric: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        missing = [field for field in _CONTRACT if not isinstance(getattr(cls, field, None), str)]
+        if missing:
+            raise TypeError(f"{cls.__name__} must set the class attributes {', '.join(missing)}")
+
+    @abstractmethod
+    def prepare(self, sample: KeyframeSample) -> Any:
+        """Shrink a sample to what training needs of it; deterministic, done once per sample."""
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Stack prepared samples into a batch."""
+
+    @abstractmethod
+    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalar losses; ``"loss"`` is the one to minimise. All randomness comes from ``generator``."""
+
+    @abstractmethod
+    def metrics(self, batch: Any) -> dict[str, float]:
+        """Means over the batch of what validation reports."""
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """What must agree for weights to fit, JSON-able."""
+
+    @abstractmethod
+    def _save_parts(self, directory: Path) -> dict[str, Any]:
+        """Write what is not weights (a tokenizer) and return the configuration to store, JSON-able."""
+
+    @classmethod
+    @abstractmethod
+    def _load_parts(cls, directory: Path, config: Mapping[str, Any]) -> Self:
+        """Build the policy, with fresh weights, from what ``_save_parts`` wrote."""
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        stored = {"policy": self.name, "config": self._save_parts(save_directory)}
+        (save_directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
+        save_file(weights, save_directory / WEIGHTS_FILE)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **_: Any) -> Self:
+        directory = _local_directory(model_id)
+        stored = read_policy_config(directory)
+        if stored["policy"] != cls.name:
+            raise CheckpointError(
+                f"{directory} holds a {stored['policy']!r} policy, expected {cls.name!r}; load_policy() opens any checkpoint."
+            )
+        policy = cls._load_parts(directory, stored["config"])
+        load_weights(policy, directory / WEIGHTS_FILE)
+        return policy.to(map_location).eval()
+
+
+def _local_directory(model_id: str) -> Path:
+    directory = Path(model_id)
+    if directory.is_dir():
+        return directory
+    if "/" not in model_id or directory.is_absolute() or model_id.startswith("."):
+        raise CheckpointError(f"No checkpoint at {model_id!r}: expected a directory with {CONFIG_FILE} and {WEIGHTS_FILE}.")
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(model_id))
+
+
+def read_policy_config(directory: Path) -> dict[str, Any]:
+    """The stored name and configuration of a policy.
+
+    Raises:
+        CheckpointError: when the directory holds no readable policy configuration.
+    """
+    path = directory / CONFIG_FILE
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"No policy in {directory}: {CONFIG_FILE} cannot be read ({error}).") from error
+    if not isinstance(stored, dict) or not {"policy", "config"} <= stored.keys():
+        raise CheckpointError(f"{path} is not a vla3d policy configuration: expected the keys 'policy' and 'config'.")
+    return stored
+
+
+def load_weights(policy: nn.Module, path: Path) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or of another architecture.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The weights {path} cannot be read ({error}). Train again or take another checkpoint."
+        ) from error
+    expected = {key: tuple(value.shape) for key, value in policy.state_dict().items()}
+    got = {key: tuple(value.shape) for key, value in weights.items()}
+    different = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))
+    if different:
+        key = different[0]
+        raise CheckpointError(
+            f"The weights {path} are of another architecture: {len(different)} tensors differ, the first is {key!r}, "
+            f"got {got.get(key)}, expected {expected.get(key)}. Use the configuration the checkpoint was trained with."
+        )
+    policy.load_state_dict(weights)
+
+
+def load_policy(directory: Path, map_location: str = "cpu") -> LearnedPolicy:
+    """Open the policy in ``directory``, whichever class it is.
+
+    Raises:
+        CheckpointError: when it cannot be opened.
+        ConfigError: when its policy is not installed.
+    """
+    cls = policy_class(read_policy_config(directory)["policy"])
+    if not issubclass(cls, LearnedPolicy):
+        raise CheckpointError(f"{directory} names the policy {cls.__name__}, which has no weights to load.")
+    return cls.from_pretrained(str(directory), map_location=map_location)

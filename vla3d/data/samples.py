@@ -1,0 +1,97 @@
+"""Keyframe samples: what a keyframe policy sees at one instant of a demo, and the next keyframe it must predict."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from torch.utils.data import Dataset
+
+from vla3d.types import Episode, KeyframeAction, Observation, Step
+
+Prepared = TypeVar("Prepared")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeyframeSample:
+    """One training sample.
+
+    Attributes:
+        observation: what is seen at a recorded instant.
+        action: the next keyframe to reach from there.
+        paraphrases: sentences that ask for the same thing, the recorded one first.
+        task: name of the task.
+        keyframe: ordinal of the predicted keyframe in its demo, from 0.
+        from_keyframe: whether the instant is itself a decision point (the start or a keyframe), as in a rollout.
+    """
+
+    observation: Observation
+    action: KeyframeAction
+    paraphrases: tuple[str, ...]
+    task: str
+    keyframe: int
+    from_keyframe: bool
+
+
+def sample_instants(keyframes: Sequence[int], stride: int) -> list[tuple[int, int]]:
+    """Pairs (recorded step, ordinal of the next keyframe) that become samples.
+
+    Decision points (step 0 and every keyframe but the last) always do; between them every ``stride``-th step does too, which
+    shows the arm on its way (PerAct, section 3.1, "demo augmentation"). ``stride=0`` keeps the decision points alone.
+    """
+    instants = []
+    start = 0
+    for ordinal, keyframe in enumerate(keyframes):
+        steps = range(start, keyframe, stride) if stride else [start]
+        instants += [(step, ordinal) for step in steps]
+        start = keyframe
+    return instants
+
+
+def target_action(step: Step, before: Step) -> KeyframeAction:
+    """The action that leads to a keyframe: the recorded one, else the pose the demo reached there.
+
+    Args:
+        step: the keyframe.
+        before: the step before it, whose recorded action (if any) tells ``ignore_collisions``.
+    """
+    if step.action is not None:
+        return step.action
+    reached = step.observation
+    return KeyframeAction(
+        position=reached.gripper_position,
+        quaternion=reached.gripper_quaternion,
+        gripper_open=reached.gripper_open,
+        ignore_collisions=before.action.ignore_collisions if before.action is not None else False,
+    )
+
+
+def keyframe_samples(episode: Episode, keyframes: Sequence[int], stride: int) -> Iterator[KeyframeSample]:
+    """Samples of one demo; see ``sample_instants`` for which instants are taken."""
+    decision_points = {0, *keyframes}
+    sentences = tuple(dict.fromkeys((episode.instruction, *episode.paraphrases)))
+    for index, ordinal in sample_instants(keyframes, stride):
+        keyframe = keyframes[ordinal]
+        yield KeyframeSample(
+            observation=episode.steps[index].observation,
+            action=target_action(episode.steps[keyframe], episode.steps[keyframe - 1]),
+            paraphrases=sentences,
+            task=episode.task,
+            keyframe=ordinal,
+            from_keyframe=index in decision_points,
+        )
+
+
+class PreparedSamples(Dataset[Prepared], Generic[Prepared]):
+    """Samples turned once into what a policy keeps of them, held in memory.
+
+    A policy's ``prepare`` shrinks a sample (four RGB-D images become one cropped cloud), so a few hundred demos fit.
+    """
+
+    def __init__(self, samples: Iterator[KeyframeSample], prepare: Callable[[KeyframeSample], Prepared]) -> None:
+        self._prepared = [prepare(sample) for sample in samples]
+
+    def __len__(self) -> int:
+        return len(self._prepared)
+
+    def __getitem__(self, index: int) -> Prepared:
+        return self._prepared[index]
