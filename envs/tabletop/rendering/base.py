@@ -25,6 +25,23 @@ RENDERERS: dict[str, str] = {
 """Renderers by name. They are imported on demand: a machine without OpenGL can use the other two."""
 
 
+GEOM_GROUPS: tuple[int, ...] = (0, 1, 2)
+"""Geom groups that are drawn: MuJoCo's convention keeps helper geoms in 3 and above."""
+
+POSE_FIELDS: tuple[str, ...] = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")
+"""Fields of ``MjData`` that an image depends on."""
+
+APPEARANCE_FIELDS: tuple[str, ...] = (
+    "geom_rgba",
+    "geom_size",
+    "mat_rgba",
+    "light_active",
+    "light_ambient",
+    "light_diffuse",
+)
+"""Fields of ``MjModel`` that may differ between worlds and between calls."""
+
+
 @dataclass(frozen=True)
 class CameraImage:
     """What one camera sees of one world. The arrays belong to the caller.
@@ -46,9 +63,9 @@ class Renderer(Protocol):
 
     Poses come from each ``MjData`` (``geom_xpos``, ``cam_xpos``, ``light_xpos`` and their orientations), so the caller runs
     ``mj_forward`` (or ``mj_kinematics`` and ``mj_camlight``) after it changed ``qpos`` or a body's place in the model.
-    ``geom_rgba``, ``geom_size``, ``mat_rgba`` and the lights' colours and ``light_active`` come from the model of each
-    ``MjData`` at every call: a reset that changes them needs no new renderer, and each world may have its own copy of
-    the model. Everything else about the model, the cameras' lenses included, stays as it was when the renderer was made.
+    ``APPEARANCE_FIELDS`` come from the model of each ``MjData`` at every call: a reset that changes them needs no new
+    renderer, and each world may have its own copy of the model. Shading is Lambert's, without highlights, so that an
+    object keeps its colour whatever the camera. Everything else about the model, the cameras' lenses included, stays as it was when the renderer was made.
 
     Attributes:
         cameras: names, in the order of every answer.
@@ -91,7 +108,7 @@ def make_renderer(
     """Make the renderer ``name`` for a model.
 
     Args:
-        name: ``"warp"`` (fast, CPU and CUDA), ``"raycast"`` (exact depth and ids by C MuJoCo, flat colours, slow) or
+        name: ``"warp"`` (fast, CPU and CUDA), ``"raycast"`` (exact depth and ids by C MuJoCo, flat colours) or
             ``"opengl"`` (MuJoCo's classic renderer, for a machine with a working ``MUJOCO_GL``).
         model: the compiled scene.
         cameras: names of cameras in the model, at least one.
@@ -116,7 +133,8 @@ def camera_ids(model: mujoco.MjModel, cameras: Sequence[str]) -> list[int]:
     """Ids of the named cameras.
 
     Raises:
-        ConfigError: when there is none, a name appears twice, or the model has no camera of a name.
+        ConfigError: when there is none, a name appears twice, the model has no camera of a name, or a camera is not a
+            perspective camera given by ``fovy``.
     """
     names = [model.cam(index).name for index in range(model.ncam)]
     for camera in cameras:
@@ -124,7 +142,13 @@ def camera_ids(model: mujoco.MjModel, cameras: Sequence[str]) -> list[int]:
             raise unknown_name("camera", camera, names)
     if not cameras or len(set(cameras)) != len(cameras):
         raise ConfigError(f"A renderer needs one or more different cameras; got {list(cameras)}. Choices: {', '.join(names)}.")
-    return [names.index(camera) for camera in cameras]
+    ids = [names.index(camera) for camera in cameras]
+    for camera, index in zip(cameras, ids, strict=True):
+        if model.cam_projection[index] != mujoco.mjtProjection.mjPROJ_PERSPECTIVE or model.cam_sensorsize[index].any():
+            raise ConfigError(
+                f"Camera {camera!r} is orthographic or has a sensor size; renderers take perspective cameras given by fovy."
+            )
+    return ids
 
 
 def check_size(height: int, width: int, num_worlds: int) -> None:

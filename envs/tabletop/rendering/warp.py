@@ -7,19 +7,16 @@ import mujoco
 import numpy as np
 
 from vla3d.envs.tabletop.rendering.base import (
+    APPEARANCE_FIELDS,
     BACKGROUND_COLOR,
+    GEOM_GROUPS,
+    POSE_FIELDS,
     CameraImage,
     camera_ids,
     check_size,
     check_worlds,
 )
 from vla3d.envs.tabletop.rendering.warp_runtime import load_warp
-
-_POSES = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")
-"""Fields of MjData that the ray tracer reads: copied at every call."""
-
-_APPEARANCE = ("geom_rgba", "geom_size", "mat_rgba", "light_active", "light_ambient", "light_diffuse", "light_specular")
-"""Fields of MjModel that may differ between worlds and calls: a few kilobytes, so copied at every call too."""
 
 
 class WarpRenderer:
@@ -67,7 +64,7 @@ class WarpRenderer:
 
     def _build(self, shadows: bool) -> None:
         model, tracer = self._model, self._tracer
-        self._device_model = tracer.put_model(model, batch_sizes=dict.fromkeys(_APPEARANCE, self.num_worlds))
+        self._device_model = tracer.put_model(model, batch_sizes=dict.fromkeys(APPEARANCE_FIELDS, self.num_worlds))
         # The tracer reads poses only: no room for contacts or constraints is needed.
         self._device_data = tracer.make_data(model, nworld=self.num_worlds, nconmax=0, njmax=0)
         self._context = tracer.create_render_context(
@@ -79,14 +76,16 @@ class WarpRenderer:
             render_seg=True,
             use_textures=bool(model.ntex),
             use_shadows=shadows,
+            enable_specular=False,
+            enabled_geom_groups=list(GEOM_GROUPS),
             cam_active=self._camera_ids,
             background_color=(*((channel + 0.5) / 255 for channel in BACKGROUND_COLOR), 1.0),
         )
         # The clipping planes are compiled into the kernel and follow the scene's size: with fixed ones every task
         # shares one compiled kernel. 0 turns far clipping off; the near plane does not enter precomputed rays.
         self._context.znear, self._context.zfar = 0.01, 0.0
-        self._poses = {name: self._staging(getattr(self._device_data, name)) for name in _POSES}
-        self._appearance = {name: self._staging(getattr(self._device_model, name)) for name in _APPEARANCE}
+        self._poses = {name: self._staging(getattr(self._device_data, name)) for name in POSE_FIELDS}
+        self._appearance = {name: self._staging(getattr(self._device_model, name)) for name in APPEARANCE_FIELDS}
 
     def _staging(self, array: Any) -> tuple[np.ndarray, Any]:
         """Host memory to write a device array through: the array itself on the CPU, a mirror to upload elsewhere."""
