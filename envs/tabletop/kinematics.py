@@ -98,7 +98,12 @@ def pose_error(target: Float[np.ndarray, "B 4 4"], pose: Float[np.ndarray, "B 4 
     )
     double_sin = np.sqrt((axis * axis).sum(axis=1))
     angle = np.arctan2(double_sin, relative[:, 0, 0] + relative[:, 1, 1] + relative[:, 2, 2] - 1.0)
-    error[:, 3:] = axis * np.where(double_sin > 1e-12, angle / np.maximum(double_sin, 1e-12), 0.5)[:, None]
+    error[:, 3:] = axis * np.where(double_sin > 1e-6, angle / np.maximum(double_sin, 1e-6), 0.5)[:, None]
+    for opposite in np.flatnonzero((double_sin <= 1e-6) & (angle > 1.0)):
+        # Half a turn: the antisymmetric part vanishes, but every column of R + I is then along the axis.
+        columns = relative[opposite] + np.eye(3)
+        column = columns[:, np.argmax(np.linalg.norm(columns, axis=0))]
+        error[opposite, 3:] = np.pi * column / np.linalg.norm(column)
     return error
 
 
