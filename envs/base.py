@@ -126,13 +126,14 @@ class KeyframeEnv(Protocol):
         ...
 
 
-def make_env(task: str, image_size: int = 128, renderer: str = "warp") -> KeyframeEnv:
+def make_env(task: str, image_size: int = 128, renderer: str | None = "warp") -> KeyframeEnv:
     """Build the environment of a task.
 
     Args:
         task: a built-in task or one that an installed package offers under the entry-point group ``vla3d.tasks``.
         image_size: height and width of the camera images, pixels.
-        renderer: how images are made: ``"warp"``, ``"raycast"`` or ``"opengl"``.
+        renderer: how images are made: ``"warp"``, ``"raycast"`` or ``"opengl"``; None makes none, observations then have
+            no frames (for policies that do not look).
 
     Raises:
         ConfigError: unknown task (with the nearest name), renderer, or image size.

@@ -1,0 +1,289 @@
+"""The environment of a tabletop task: episodes, observations, goals that hold for a second, exact save and restore."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from vla3d.envs.base import TICK_SECONDS
+from vla3d.envs.tabletop.episode import EpisodeState, pack, unpack
+from vla3d.envs.tabletop.expert import ScriptedExpert
+from vla3d.envs.tabletop.frames import make_frames
+from vla3d.envs.tabletop.motion import MotionExecutor
+from vla3d.envs.tabletop.rendering.base import CameraImage, Renderer, make_renderer
+from vla3d.envs.tabletop.scene import CAMERA_NAMES, WORKSPACE, new_scene
+from vla3d.envs.tabletop.tasks.base import TabletopTask
+from vla3d.envs.tabletop.world import World
+from vla3d.errors import ConfigError
+from vla3d.types import ANSWERS, KeyframeAction, Observation, StepResult
+
+HOLD_SECONDS = 1.0
+"""How long a goal must hold without a break."""
+
+_SETTLE_SECONDS = 0.1
+_CHECK_SECONDS = 0.02
+
+
+class TabletopEnv:
+    """One tabletop task in one world (a ``KeyframeEnv``).
+
+    After each action the goals of all candidates are looked at. Where any holds, the world runs on for a second; one that
+    held throughout ends the episode: as a success, or, when it is not the named one, as ``wrong_object``.
+
+    Args:
+        task: what to do.
+        image_size: height and width of the images, pixels.
+        renderer: name of a renderer; None renders nothing (observations then have no frames: physics and experts only).
+    """
+
+    def __init__(self, task: TabletopTask, image_size: int = 128, renderer: str | None = "warp") -> None:
+        self.task = task.name
+        self.workspace = WORKSPACE
+        self.camera_names: Sequence[str] = CAMERA_NAMES if renderer is not None else ()
+        self.step_limit = task.step_limit
+        self.num_variations = task.num_variations
+        self.image_size = image_size
+        self._task = task
+        spec = new_scene()
+        task.build(spec)
+        self.world = World(spec, task.instances)
+        self.instance_names: Mapping[int, str] = self.world.instance_names
+        self._executor = MotionExecutor(self.world.sim)
+        self._renderer: Renderer | None = None
+        if renderer is not None:
+            self._renderer = make_renderer(renderer, self.world.model, self.camera_names, height=image_size, width=image_size)
+        self._state: EpisodeState | None = None
+
+    @property
+    def episode(self) -> EpisodeState:
+        """The running episode."""
+        if self._state is None:
+            raise RuntimeError("no episode is running: call reset(seed=...) first")
+        return self._state
+
+    @property
+    def variation(self) -> int:
+        """The running episode's variation."""
+        return self.episode.scenario.variation
+
+    @property
+    def instruction(self) -> str:
+        """The running episode's sentence."""
+        return self.episode.instruction
+
+    @property
+    def paraphrases(self) -> tuple[str, ...]:
+        """Every sentence that asks for the running episode's goal."""
+        return self._task.sentences(self.variation)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds since the episode began."""
+        return float(self.world.sim.data.time)
+
+    @property
+    def joint_velocities(self) -> Float[np.ndarray, "7"]:
+        """Arm joint velocities, rad/s."""
+        return np.array(self.world.sim.arm_velocity)
+
+    def reset(self, *, seed: int, variation: int | None = None, paraphrase: int | None = None) -> Observation:
+        """Begin an episode, drawn from ``seed``. See ``KeyframeEnv.reset``."""
+        self.begin(seed=seed, variation=variation, paraphrase=paraphrase)
+        return self.observe()
+
+    def begin(self, *, seed: int, variation: int | None = None, paraphrase: int | None = None) -> None:
+        """Begin an episode without looking at it.
+
+        Raises:
+            ConfigError: when the variation or the paraphrase does not exist.
+        """
+        rng = np.random.default_rng(seed)
+        # Both are drawn even when given, so that giving one leaves the rest of the scene as it was.
+        drawn = int(rng.integers(self.num_variations))
+        variation = drawn if variation is None else _checked("variation", variation, self.num_variations)
+        sentences = self._task.sentences(variation)
+        drawn = int(rng.integers(len(sentences)))
+        paraphrase = drawn if paraphrase is None else _checked("paraphrase", paraphrase, len(sentences))
+        scenario = self._task.draw(rng, variation)
+        self._state = EpisodeState(
+            scenario=scenario,
+            instruction=sentences[paraphrase],
+            seed=seed,
+            step=0,
+            held=(False,) * self._task.num_candidates,
+        )
+        self.world.reset()
+        self._task.arrange(self.world, scenario)
+        self.world.sim.refresh()
+        self.world.run(_SETTLE_SECONDS)
+        self.world.sim.data.time = 0.0
+
+    def step(self, action: KeyframeAction, on_tick: Callable[[], None] | None = None) -> StepResult:
+        """Carry out one action. See ``KeyframeEnv.step``."""
+        result = self.advance(action, on_tick)
+        return replace(result, observation=self.observe())
+
+    def advance(self, action: KeyframeAction, on_tick: Callable[[], None] | None = None) -> StepResult:
+        """Carry out one action without rendering afterwards: the result's observation has no frames.
+
+        Raises:
+            ConfigError: when the action is malformed.
+            RuntimeError: when the episode is over.
+        """
+        state = self.episode
+        if state.over:
+            raise RuntimeError("the episode is over: call reset(seed=...) before the next step")
+        action = checked_action(action)
+        motion_failure = None
+        if action.answer == "move":
+            motion_failure = self._executor.execute(action, on_tick)
+        held = self._held_goals(on_tick)
+        goal = state.scenario.goal
+        success = held[goal]
+        terminated = any(held) or action.answer != "move"
+        truncated = not terminated and state.step + 1 >= self.step_limit
+        self._state = state = replace(
+            state,
+            step=state.step + 1,
+            held=held,
+            motion_failure=motion_failure or state.motion_failure,
+            over=terminated or truncated,
+        )
+        failure = motion_failure
+        if state.over:
+            failure = None if success else self._why_failed()
+        return StepResult(
+            observation=self.observation({}),
+            success=success,
+            terminated=terminated,
+            truncated=truncated,
+            failure=failure,
+            info={"motion_failure": motion_failure, "answer": action.answer, "time": self.time},
+        )
+
+    def observe(self) -> Observation:
+        """The present observation."""
+        images = {} if self._renderer is None else self._renderer.render([self.world.sim.data])[0]
+        return self.observation(images)
+
+    def observation(self, images: Mapping[str, CameraImage]) -> Observation:
+        """The present observation with images that were rendered elsewhere (of this world, now)."""
+        sim, state = self.world.sim, self.episode
+        return Observation(
+            frames=make_frames(sim.data, images, self.world.geom_instances),
+            instruction=state.instruction,
+            gripper_position=sim.tcp_pose()[:3, 3].copy(),
+            gripper_quaternion=sim.tcp_quaternion(),
+            gripper_width=sim.gripper_width,
+            gripper_open=sim.gripper_open,
+            joint_positions=np.array(sim.arm_q),
+            step=state.step,
+            step_limit=self.step_limit,
+        )
+
+    def expert(self) -> ScriptedExpert:
+        """A scripted controller of the running episode."""
+        return ScriptedExpert(self._task, self.world, self.episode.scenario)
+
+    def save_state(self) -> bytes:
+        """Everything that decides the rest of the episode."""
+        return pack(self.task, self.episode, self.world.sim.save())
+
+    def load_state(self, state: bytes) -> None:
+        """Continue exactly where ``save_state`` was called. See ``KeyframeEnv.load_state``."""
+        episode, physics = unpack(self.task, state)
+        self.world.reset()
+        self._task.arrange(self.world, episode.scenario)
+        self.world.sim.load(physics)
+        self._state = episode
+
+    def reset_to(self, state: bytes) -> Observation:
+        """Begin an episode from a recorded state: the world as it was then, no decision made yet."""
+        self.load_state(state)
+        self.world.sim.data.time = 0.0
+        held = (False,) * self._task.num_candidates
+        self._state = replace(self.episode, step=0, held=held, motion_failure=None, over=False)
+        return self.observe()
+
+    def swap_instruction(self) -> str:
+        """A sentence that names another object which is present, in the words of the episode's own."""
+        scenario = self.episode.scenario
+        wording = self.paraphrases.index(self.instruction)
+        return self._task.sentences(scenario.colors[scenario.swapped])[wording]
+
+    def success_for(self, instruction: str) -> bool:
+        """Whether the goal that a sentence asks for held for a second after the last decision, and still holds.
+
+        Raises:
+            ConfigError: when the sentence is none of the task's.
+        """
+        for variation in range(self.num_variations):
+            if instruction in self._task.sentences(variation):
+                candidate = self._task.candidate(self.episode.scenario, variation)
+                return candidate is not None and self.episode.held[candidate]
+        raise ConfigError(
+            f"instruction: got {instruction!r}, which is no sentence of {self.task!r}; expected one like {self.instruction!r}."
+        )
+
+    def close(self) -> None:
+        """Release the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _held_goals(self, on_tick: Callable[[], None] | None) -> tuple[bool, ...]:
+        """For each candidate, whether its goal holds from now on for ``HOLD_SECONDS``; runs the world only if one does now."""
+        held = np.array(self._reached())
+        checks = round(HOLD_SECONDS / _CHECK_SECONDS)
+        tick = round(TICK_SECONDS / _CHECK_SECONDS)
+        for check in range(1, checks + 1):
+            if not held.any():
+                break
+            self.world.run(_CHECK_SECONDS)
+            held &= self._reached()
+            if on_tick is not None and check % tick == 0:
+                on_tick()
+        return tuple(bool(value) for value in held)
+
+    def _reached(self) -> list[bool]:
+        return [self._task.reached(self.world, candidate) for candidate in range(self._task.num_candidates)]
+
+    def _why_failed(self) -> str:
+        """The failure reason of an episode that ended without success: the most telling one first."""
+        state = self.episode
+        others = (index for index in range(self._task.num_candidates) if index != state.scenario.goal)
+        if any(self._task.disturbed(self.world, other) for other in others):
+            return "wrong_object"
+        if state.motion_failure is not None:
+            return state.motion_failure
+        if not self.world.sim.gripper_open and self.world.held() is None:
+            return "missed_grasp"
+        return "timeout"
+
+
+def checked_action(action: KeyframeAction) -> KeyframeAction:
+    """The action with a unit quaternion.
+
+    Raises:
+        ConfigError: a wrong shape, a number that is not finite, a zero quaternion, or an unknown answer.
+    """
+    position = np.asarray(action.position, dtype=np.float64)
+    quaternion = np.asarray(action.quaternion, dtype=np.float64)
+    for name, value, size in (("position", position, 3), ("quaternion", quaternion, 4)):
+        if value.shape != (size,) or not np.isfinite(value).all():
+            raise ConfigError(
+                f"action.{name}: got {value.tolist()}, expected {size} finite numbers; check the policy's output."
+            )
+    norm = float(np.linalg.norm(quaternion))
+    if norm < 1e-6:
+        raise ConfigError(f"action.quaternion: got {quaternion.tolist()}, expected a rotation (wxyz, unit length).")
+    if action.answer not in ANSWERS:
+        raise ConfigError(f"action.answer: got {action.answer!r}, expected one of {', '.join(ANSWERS)}.")
+    return replace(action, position=position, quaternion=quaternion / norm)
+
+
+def _checked(name: str, value: int, count: int) -> int:
+    if not 0 <= value < count:
+        raise ConfigError(f"{name}: got {value}, expected 0 to {count - 1}.")
+    return value

@@ -1,0 +1,130 @@
+"""What a tabletop task is: objects, variations, sentences, goal, expert. Subclass it to write your own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import mujoco
+import numpy as np
+
+from vla3d.envs.tabletop.colors import COLOR_NAMES
+from vla3d.envs.tabletop.placement import TablePose
+from vla3d.envs.tabletop.world import World
+from vla3d.types import KeyframeAction
+
+if TYPE_CHECKING:
+    from vla3d.envs.tabletop.env import TabletopEnv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What was drawn for one episode.
+
+    Attributes:
+        variation: which variation of the task this is.
+        goal: which candidate the sentence names.
+        swapped: which other candidate the swapped sentence names.
+        colors: colour of each thing the task paints, candidates first, as indices into ``COLOR_NAMES``.
+        poses: place of each thing the task arranges.
+    """
+
+    variation: int
+    goal: int
+    swapped: int
+    colors: tuple[int, ...]
+    poses: tuple[TablePose, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; floats keep every bit."""
+        return {**vars(self), "colors": list(self.colors), "poses": [[p.x, p.y, p.yaw] for p in self.poses]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Scenario":
+        """The inverse of ``to_json``."""
+        poses = tuple(TablePose(*pose) for pose in values["poses"])
+        return cls(**{**values, "colors": tuple(values["colors"]), "poses": poses})
+
+
+class TabletopTask(ABC):
+    """A task in which one of several like things (the candidates) is named by its colour.
+
+    A task keeps no state of an episode: everything is in the ``Scenario`` and the ``World``.
+
+    Attributes:
+        name: registered name.
+        instances: bodies with an instance id in the segmentation, candidates first.
+        num_candidates: how many things a sentence could name.
+        templates: sentences with a ``{color}``, at least four.
+        expert_keyframes: how many actions the expert needs when nothing goes wrong; the step limit is twice that.
+    """
+
+    name: ClassVar[str]
+    instances: ClassVar[Sequence[str]]
+    num_candidates: ClassVar[int]
+    templates: ClassVar[Sequence[str]]
+    expert_keyframes: ClassVar[int]
+
+    @classmethod
+    def make_env(cls, image_size: int = 128, renderer: str | None = "warp") -> "TabletopEnv":
+        """The task's environment: the factory that an entry point of ``vla3d.tasks`` names."""
+        from vla3d.envs.tabletop.env import TabletopEnv  # env imports this module
+
+        return TabletopEnv(cls(), image_size=image_size, renderer=renderer)
+
+    @property
+    def num_variations(self) -> int:
+        """One variation for each colour that can be named."""
+        return len(COLOR_NAMES)
+
+    @property
+    def step_limit(self) -> int:
+        """Decisions allowed: twice the expert's."""
+        return 2 * self.expert_keyframes
+
+    def sentences(self, variation: int) -> tuple[str, ...]:
+        """Every sentence that asks for a variation's goal."""
+        return tuple(template.format(color=COLOR_NAMES[variation]) for template in self.templates)
+
+    def candidate(self, scenario: Scenario, variation: int) -> int | None:
+        """The candidate that a variation's sentences name in this scenario; None when no such thing is present."""
+        colors = scenario.colors[: self.num_candidates]
+        return colors.index(variation) if variation in colors else None
+
+    @abstractmethod
+    def build(self, spec: mujoco.MjSpec) -> None:
+        """Add the task's bodies to the scene."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
+        """Draw an episode."""
+
+    @abstractmethod
+    def arrange(self, world: World, scenario: Scenario) -> None:
+        """Put the scenario into the world: colours, furniture, free bodies."""
+
+    @abstractmethod
+    def reached(self, world: World, candidate: int) -> bool:
+        """Whether the goal holds for a candidate at this instant (the environment asks for a whole second of it)."""
+
+    @abstractmethod
+    def disturbed(self, world: World, candidate: int) -> bool:
+        """Whether the robot has hold of, or has changed, a candidate: it explains a failure as ``wrong_object``."""
+
+    @abstractmethod
+    def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
+        """The expert's next action from the present state."""
+
+
+def name_one(rng: np.random.Generator, colors: Sequence[int], poses: Sequence[TablePose]) -> Scenario:
+    """Shuffle the candidates' colours, so that no body is always the named one, and draw which other the swap names.
+
+    Args:
+        rng: source of the choices.
+        colors: the candidates' colours; the first is the variation, the colour that the sentence names.
+        poses: places, in the order of the bodies.
+    """
+    shuffled = [int(color) for color in rng.permutation(colors)]
+    goal = shuffled.index(colors[0])
+    swapped = int(rng.choice([index for index in range(len(shuffled)) if index != goal]))
+    return Scenario(variation=colors[0], goal=goal, swapped=swapped, colors=tuple(shuffled), poses=tuple(poses))

@@ -1,0 +1,58 @@
+"""Lift the cube of the named colour."""
+
+import mujoco
+import numpy as np
+
+from vla3d.envs.tabletop.colors import distinct_colors
+from vla3d.envs.tabletop.objects import CUBE_EDGE
+from vla3d.envs.tabletop.placement import draw_layout
+from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
+from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, CUBE_FOOTPRINT, CUBES, NUM_CUBES, add_cubes, pick_up, put_cubes
+from vla3d.envs.tabletop.world import World
+from vla3d.types import KeyframeAction
+
+GOAL_RISE = 0.10
+_OFF_THE_TABLE = 0.02
+
+
+class PickAndLift(TabletopTask):
+    """Three cubes of different colours; the goal is the named one's centre 10 cm above where it stood."""
+
+    name = "pick_and_lift"
+    instances = CUBES
+    num_candidates = NUM_CUBES
+    templates = (
+        "pick up the {color} cube",
+        "lift the {color} cube",
+        "grasp the {color} cube and raise it",
+        "take the {color} block and lift it up",
+        "raise the {color} block off the table",
+        "grab the {color} cube and hold it up",
+    )
+    expert_keyframes = 3
+
+    def build(self, spec: mujoco.MjSpec) -> None:
+        """Add the cubes."""
+        add_cubes(spec)
+
+    def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
+        """Draw colours and places; which cube is the named one is drawn too."""
+        poses = draw_layout(rng, [CUBE_FOOTPRINT] * NUM_CUBES, CLEARANCE)
+        return name_one(rng, distinct_colors(rng, NUM_CUBES, [variation]), poses)
+
+    def arrange(self, world: World, scenario: Scenario) -> None:
+        """Put the cubes on the table."""
+        put_cubes(world, scenario.poses, scenario.colors)
+
+    def reached(self, world: World, candidate: int) -> bool:
+        """Whether the cube is 10 cm above where it stood."""
+        return bool(world.position(CUBES[candidate])[2] >= CUBE_EDGE / 2 + GOAL_RISE)
+
+    def disturbed(self, world: World, candidate: int) -> bool:
+        """Whether the cube is in the hand, or off the table."""
+        cube = CUBES[candidate]
+        return world.held() == cube or bool(world.position(cube)[2] > CUBE_EDGE / 2 + _OFF_THE_TABLE)
+
+    def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
+        """Over the cube, down and close, up."""
+        return pick_up(world, CUBES[scenario.goal])

@@ -1,0 +1,111 @@
+"""One compiled scene and its physics: what a task reads and arranges."""
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Int16
+
+from vla3d.envs.tabletop.colors import Rgb
+from vla3d.envs.tabletop.placement import TablePose
+from vla3d.envs.tabletop.robot import PANDA
+from vla3d.envs.tabletop.simulation import Simulation
+
+BACKGROUND_ID = 0
+ROBOT_ID = 1
+FIRST_OBJECT_ID = 2
+
+
+class World:
+    """A scene in which one task runs.
+
+    The model is compiled once; an episode changes only colours, places of furniture and the state, so a renderer that was
+    built for the model stays valid.
+
+    Args:
+        spec: the scene with the task's objects.
+        instances: bodies that get an instance id of their own, in that order; bodies below them share it.
+    """
+
+    def __init__(self, spec: mujoco.MjSpec, instances: Sequence[str]) -> None:
+        self.model = spec.compile()
+        self.sim = Simulation(self.model)
+        self.instance_names = {
+            BACKGROUND_ID: "background",
+            ROBOT_ID: "robot",
+            **{FIRST_OBJECT_ID + index: name for index, name in enumerate(instances)},
+        }
+        self.geom_instances = self._geom_instances()
+        self._initial_rgba = self.model.geom_rgba.copy()
+
+    def reset(self) -> None:
+        """The initial state and colours; objects are then to be arranged."""
+        self.model.geom_rgba[:] = self._initial_rgba
+        self.sim.reset()
+
+    def run(self, seconds: float) -> None:
+        """Let time pass under the present commands."""
+        self.sim.step(round(seconds / self.model.opt.timestep))
+
+    def paint(self, body: str, rgb: Rgb) -> None:
+        """Give all geoms of a body (not of the bodies below it) one colour."""
+        self.model.geom_rgba[self.model.geom_bodyid == self.model.body(body).id, :3] = rgb
+
+    def put(self, body: str, pose: TablePose, height: float = 0.0) -> None:
+        """Place a free body at rest, its origin ``height`` metres above the table."""
+        self.sim.set_free_body(body, [pose.x, pose.y, height], yaw_quaternion(pose.yaw))
+
+    def fix(self, body: str, pose: TablePose, height: float = 0.0) -> None:
+        """Place furniture: a body that is fixed to the world."""
+        index = self.model.body(body).id
+        self.model.body_pos[index] = [pose.x, pose.y, height]
+        self.model.body_quat[index] = yaw_quaternion(pose.yaw)
+
+    def position(self, body: str) -> Float[np.ndarray, "3"]:
+        """Origin of a body in the world, metres."""
+        return self.sim.body_pose(body)[0]
+
+    def rotation(self, body: str) -> Float[np.ndarray, "3 3"]:
+        """Rotation matrix of a body in the world."""
+        return self.sim.data.body(body).xmat.reshape(3, 3).copy()
+
+    def to_body(self, body: str, point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+        """A world point in a body's frame, metres."""
+        return self.rotation(body).T @ (point - self.position(body))
+
+    def to_world(self, body: str, point: Sequence[float]) -> Float[np.ndarray, "3"]:
+        """A point of a body's frame in the world, metres."""
+        return self.position(body) + self.rotation(body) @ np.asarray(point)
+
+    def speed(self, body: str) -> float:
+        """Linear speed of a body's centre of mass, m/s."""
+        velocity = np.empty(6)
+        index = self.model.body(body).id
+        mujoco.mj_objectVelocity(self.model, self.sim.data, mujoco.mjtObj.mjOBJ_BODY, index, velocity, 0)
+        return float(np.linalg.norm(velocity[3:]))
+
+    def joint(self, name: str) -> float:
+        """Position of a one-dimensional joint."""
+        return float(self.sim.data.joint(name).qpos[0])
+
+    def held(self) -> str | None:
+        """The body between the closed fingers, or None."""
+        body = None if self.sim.gripper_open else self.sim.held_body()
+        return None if body is None else str(self.model.body(body).name)
+
+    def _geom_instances(self) -> Int16[np.ndarray, "geoms"]:
+        """Instance id of every geom."""
+        ids = {self.model.body(name).id: number for number, name in self.instance_names.items() if number >= FIRST_OBJECT_ID}
+        ids[self.model.body(PANDA.links[0]).id] = ROBOT_ID
+        table = np.zeros(self.model.ngeom, dtype=np.int16)
+        for geom in range(self.model.ngeom):
+            body = int(self.model.geom_bodyid[geom])
+            while body != 0 and body not in ids:
+                body = int(self.model.body_parentid[body])
+            table[geom] = ids.get(body, BACKGROUND_ID)
+        return table
+
+
+def yaw_quaternion(yaw: float) -> Float[np.ndarray, "4"]:
+    """Turn about the vertical, ``wxyz``."""
+    return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
