@@ -1,0 +1,32 @@
+"""The scripted baseline: the simulator's own expert as a policy, the upper bound of every success table."""
+
+from vla3d.policies.base import Policy
+from vla3d.types import Expert, KeyframeAction, Observation, Workspace
+
+
+class ScriptedPolicy(Policy):
+    """Hands on what the episode's privileged expert decides.
+
+    It reads the simulator's state and never the images or the sentence, so it is no learned policy's peer: it shows that the
+    task can be done within the step limit.
+    """
+
+    def __init__(self, *, workspace: Workspace | None = None) -> None:
+        self.workspace = workspace
+        self._expert: Expert | None = None
+
+    def reset(self, seed: int, expert: Expert | None = None) -> None:
+        """Begin an episode with its expert; the seed changes nothing.
+
+        Raises:
+            ValueError: without an expert.
+        """
+        if expert is None:
+            raise ValueError("ScriptedPolicy.reset: got no expert, expected the environment's; pass expert=env.expert().")
+        self._expert = expert
+
+    def act(self, observation: Observation) -> KeyframeAction:
+        """The expert's action from the present state."""
+        if self._expert is None:
+            raise ValueError("ScriptedPolicy.act: got no expert, expected reset(seed, expert) first; call it per episode.")
+        return self._expert.next_action()

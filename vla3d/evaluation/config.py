@@ -1,0 +1,96 @@
+"""What `vla3d rollout` is asked to do, checked before anything is loaded. Importing this loads no torch and no simulator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla3d.errors import ConfigError, unknown_name
+
+CONTROLS: tuple[str, ...] = ("none", "swap", "mask_text")
+"""``none``: the episode's own sentence. ``swap``: it names another object that is present. ``mask_text``: no sentence."""
+
+VIDEO_WORDS: tuple[str, ...] = ("all", "failures", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """One evaluation: a policy, tasks, how many episodes, and what to leave behind.
+
+    Attributes:
+        tasks: names of the tasks, each once.
+        out: folder of the results; the same configuration continues there, another one is refused.
+        checkpoint: a training run or a saved policy. Needed unless ``policy`` names one without weights.
+        policy: ``"scripted"``, ``"random"`` or another policy without weights; None takes the one in ``checkpoint``.
+        episodes: episodes of each task.
+        seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.
+        control: one of ``CONTROLS``.
+        num_workers: processes; 0 takes one per core.
+        videos: ``"all"``, ``"failures"``, ``"none"``, or N: of each task the first N successes and the first N failures.
+        rerun: also write a Rerun recording of each filmed episode (needs the ``viz`` extra).
+        report: write ``report.html``.
+        compare: other rollouts' folders, shown beside this one in the report.
+        states: folder of recorded initial states to start from, instead of drawing scenes.
+        save_states: folder to record the initial states into.
+        image_size: height and width of the camera images, pixels.
+        renderer: how the simulator makes images.
+        device: torch device of a learned policy; ``"auto"`` takes the GPU when there is one.
+    """
+
+    tasks: Sequence[str]
+    out: Path
+    checkpoint: Path | None = None
+    policy: str | None = None
+    episodes: int = 25
+    seed: int = 1000
+    control: str = "none"
+    num_workers: int = 0
+    videos: str | int = 3
+    rerun: bool = False
+    report: bool = True
+    compare: Sequence[Path] = ()
+    states: Path | None = None
+    save_states: Path | None = None
+    image_size: int = 128
+    renderer: str = "warp"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        object.__setattr__(self, "compare", tuple(Path(folder) for folder in self.compare))
+        for name in ("out", "checkpoint", "states", "save_states"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        self._check_tasks()
+        self._check_policy()
+        for name, least in (("episodes", 1), ("num_workers", 0), ("image_size", 16), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
+        if self.control not in CONTROLS:
+            raise unknown_name("control", self.control, CONTROLS)
+        self._check_videos()
+        if self.states is not None and self.states == self.save_states:
+            raise ConfigError(
+                f"states and save_states: got {self.states} for both; states are read from one or written to the other."
+            )
+
+    def _check_tasks(self) -> None:
+        if not self.tasks:
+            raise ConfigError("tasks: got none, expected at least one; for example tasks=[pick_and_lift].")
+        twice = sorted({task for task in self.tasks if list(self.tasks).count(task) > 1})
+        if twice:
+            raise ConfigError(f"tasks: got {', '.join(twice)} more than once; name each task once.")
+
+    def _check_policy(self) -> None:
+        if self.policy is None and self.checkpoint is None:
+            raise ConfigError("Got no policy: give checkpoint=RUN, or policy=scripted or policy=random.")
+        if self.policy is not None and self.checkpoint is not None:
+            raise ConfigError(f"Got checkpoint={self.checkpoint} and policy={self.policy}; give one of the two.")
+
+    def _check_videos(self) -> None:
+        if isinstance(self.videos, bool) or not isinstance(self.videos, str | int):
+            raise ConfigError(f"videos: got {self.videos!r}, expected all, failures, none, or how many of each task.")
+        if isinstance(self.videos, str) and self.videos not in VIDEO_WORDS:
+            raise unknown_name("choice of videos", self.videos, VIDEO_WORDS)
+        if isinstance(self.videos, int) and self.videos < 0:
+            raise ConfigError(f"videos: got {self.videos}, expected 0 or more; 0 records none.")

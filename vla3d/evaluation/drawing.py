@@ -1,0 +1,101 @@
+"""Drawing helpers of videos and key-frame strips: fonts, text that fits, heat over a picture, depth as colour."""
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+BACKGROUND = (15, 20, 25)
+PANEL = (26, 33, 43)
+TEXT = (230, 237, 243)
+MUTED = (139, 152, 165)
+ACCENT = (88, 186, 255)
+GOOD = (38, 166, 98)
+BAD = (214, 69, 65)
+WARNING = (240, 170, 60)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Heat runs from violet over red and orange to pale yellow: readable on dark views and for colour-blind eyes.
+_HEAT = np.array([[70, 20, 110], [170, 40, 110], [235, 95, 60], [255, 180, 50], [255, 250, 190]], dtype=np.float32)
+_DEPTH = np.array([[253, 231, 180], [120, 190, 170], [50, 120, 160], [40, 60, 110], [24, 24, 48]], dtype=np.float32)
+_SYSTEM_FONTS = Path("/usr/share/fonts/truetype/dejavu")
+
+
+@lru_cache(maxsize=64)
+def font(size: int, bold: bool = False) -> Font:
+    """A sans-serif font: DejaVu (from the system or from matplotlib's files) where there is one, else Pillow's own.
+
+    Args:
+        size: height in pixels.
+        bold: heavier strokes; Pillow's own font has none.
+    """
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    found = importlib.util.find_spec("matplotlib")  # looked up, not imported: importing it takes a second
+    folders = [_SYSTEM_FONTS]
+    if found is not None and found.submodule_search_locations:
+        folders.append(Path(next(iter(found.submodule_search_locations))) / "mpl-data/fonts/ttf")
+    for folder in folders:
+        if (folder / name).is_file():
+            return ImageFont.truetype(str(folder / name), size)
+    return ImageFont.load_default(size)
+
+
+def write_fitting(
+    draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], width: int, *, size: int, least: int = 11, bold: bool = False,
+    fill: tuple[int, int, int] = TEXT,
+) -> None:  # fmt: skip
+    """Write one line, smaller when it is too long, and with an ellipsis when it is too long even at the least size."""
+    for pixels in range(size, least - 1, -1):
+        chosen = font(pixels, bold)
+        if draw.textlength(text, font=chosen) <= width:
+            draw.text(at, text, font=chosen, fill=fill)
+            return
+    kept = len(text)
+    while kept > 1 and draw.textlength(text[:kept] + "…", font=chosen) > width:
+        kept -= 1
+    draw.text(at, text[:kept].rstrip() + "…", font=chosen, fill=fill)
+
+
+def heat_overlay(view: Float[np.ndarray, "3 R R"], heatmap: Float[np.ndarray, "R R"]) -> UInt8[np.ndarray, "R R 3"]:
+    """A rendered view with its heatmap laid over it, scaled so that the hottest pixel is opaque enough to see.
+
+    Args:
+        view: RGB in [0, 1]; pure black is empty space and is drawn in the panel's colour.
+        heatmap: heat, at least 0; a map without heat leaves the view as it is.
+    """
+    picture = np.moveaxis(np.clip(np.nan_to_num(view), 0, 1), 0, -1).astype(np.float32) * 255
+    picture[(picture == 0).all(axis=-1)] = PANEL
+    heat = np.clip(np.nan_to_num(heatmap), 0, None).astype(np.float32)
+    if heat.max() <= 0:
+        return picture.astype(np.uint8)
+    heat = heat / heat.max()
+    # The square root lets the faint flanks of a sharp peak be seen; the peak stays the only bright spot.
+    alpha = 0.85 * np.sqrt(heat)[..., None]
+    return np.asarray(picture * (1 - alpha) + ramp(heat, _HEAT) * alpha, dtype=np.uint8)
+
+
+def depth_picture(depth: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Depth in metres as colour, near bright and far dark; pixels without a measurement are drawn in the panel's colour."""
+    valid = np.isfinite(depth) & (depth > 0)
+    picture = np.empty((*depth.shape, 3), dtype=np.uint8)
+    picture[:] = PANEL
+    if valid.any():
+        near, far = np.percentile(depth[valid], (1, 95))  # a far wall must not eat the range
+        scaled = np.clip((depth[valid] - near) / max(far - near, 1e-6), 0, 1).astype(np.float32)
+        picture[valid] = ramp(scaled, _DEPTH).astype(np.uint8)
+    return picture
+
+
+def ramp(values: Float[np.ndarray, "*n"], anchors: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Colours for values in [0, 1], linear between equally spaced anchors."""
+    grid = np.linspace(0, 1, len(anchors))
+    return np.stack([np.interp(values, grid, anchors[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
+
+
+def scaled(picture: UInt8[np.ndarray, "H W 3"], size: int) -> Image.Image:
+    """The picture as a square of ``size`` pixels; enlarged smoothly."""
+    return Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.BICUBIC)

@@ -1,0 +1,89 @@
+"""Which policy an evaluation runs, and how each process gets its own."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from vla3d.envs.base import KeyframeEnv
+from vla3d.errors import CheckpointError, ConfigError
+from vla3d.evaluation.config import RolloutConfig
+from vla3d.policies.base import Policy
+from vla3d.policies.registry import policy_class
+
+_CONFIG_FILE = "config.json"
+_PLACES = ("best", "checkpoints/best", "last", "checkpoints/last")
+
+
+def checkpoint_directory(checkpoint: Path) -> Path:
+    """Where the policy of ``checkpoint`` is stored: a saved policy itself, or the best (else the last) one of a training run.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    for place in (checkpoint, *(checkpoint / name for name in _PLACES)):
+        if (place / _CONFIG_FILE).is_file():
+            return place.resolve()
+    raise CheckpointError(
+        f"No policy in {checkpoint}: expected a training run or a folder with {_CONFIG_FILE}. "
+        f"Train one with vla3d train out={checkpoint}."
+    )
+
+
+def checkpoint_digest(directory: Path) -> str:
+    """SHA-256 over the names and contents of a saved policy's files: two checkpoints agree only if they act alike."""
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(directory):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(root, name)
+            digest.update(f"{path.relative_to(directory)}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that ``"auto"`` means here; any other name is handed on."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def policy_name(config: RolloutConfig) -> str:
+    """Registered name of the policy.
+
+    Raises:
+        ConfigError: for an unknown name, or one that needs a checkpoint.
+        CheckpointError: when the checkpoint holds no policy.
+    """
+    if config.policy is not None:
+        cls = policy_class(config.policy)
+        if hasattr(cls, "from_pretrained"):
+            raise ConfigError(f"policy={config.policy} has weights; give checkpoint=RUN instead.")
+        return config.policy
+    assert config.checkpoint is not None
+    from vla3d.policies.learned import read_policy_config
+
+    return str(read_policy_config(checkpoint_directory(config.checkpoint))["policy"])
+
+
+class PolicySource:
+    """Makes the policy for an environment; one with weights is loaded once per process."""
+
+    def __init__(self, config: RolloutConfig) -> None:
+        self._config = config
+        self._loaded: Policy | None = None
+
+    def for_env(self, env: KeyframeEnv) -> Policy:
+        """The policy to run in ``env``. A class without weights is built from the workspace alone."""
+        if self._config.policy is not None:
+            return policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
+        if self._loaded is None:
+            from vla3d.policies.learned import load_policy
+
+            assert self._config.checkpoint is not None
+            directory = checkpoint_directory(self._config.checkpoint)
+            self._loaded = load_policy(directory, map_location=resolve_device(self._config.device))
+        return self._loaded

@@ -1,0 +1,176 @@
+"""An evaluation from start to report: plan the episodes, run those that are missing, film some, sum up."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vla3d import __version__
+from vla3d.envs.registration import task_names
+from vla3d.errors import ConfigError, unknown_name
+from vla3d.evaluation import worker
+from vla3d.evaluation.config import RolloutConfig
+from vla3d.evaluation.episode import EpisodeJob
+from vla3d.evaluation.policies import checkpoint_digest, checkpoint_directory, policy_name, resolve_device
+from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
+from vla3d.evaluation.summary import summarise
+from vla3d.evaluation.workers import run_jobs
+from vla3d.seeding import scene_seed
+
+_VERSIONED = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What an evaluation found and where it lies."""
+
+    folder: Path
+    summary: dict[str, Any]
+    report: Path | None
+    other_course: tuple[str, ...] = ()
+    """Filmed episodes that, run again, did not repeat themselves."""
+
+
+def evaluate(config: RolloutConfig) -> Evaluation:
+    """Run, or finish, an evaluation.
+
+    Raises:
+        ConfigError: unknown names; a folder that holds other settings; recorded states that are missing.
+        CheckpointError: a checkpoint that cannot be opened.
+    """
+    for task in config.tasks:
+        if task not in task_names():
+            raise unknown_name("task", task, task_names())
+    settings = shared_settings(config)
+    folder = RolloutFolder(config.out)
+    jobs = plan(config)
+    folder.begin(settings)
+    records = _run_missing(config, folder, jobs)
+    other_course = _film(config, folder, jobs, records)
+    summary = {**summarise(records, settings), "checkpoint": None if config.checkpoint is None else str(config.checkpoint)}
+    write_atomic(config.out / "rollout.json", (json.dumps(summary, indent=2) + "\n").encode())
+    report = None
+    if config.report:
+        from vla3d.evaluation.report import write_report
+
+        report = write_report(config.out, compare=config.compare)
+    return Evaluation(folder=config.out, summary=summary, report=report, other_course=tuple(other_course))
+
+
+def shared_settings(config: RolloutConfig) -> dict[str, Any]:
+    """What decides the outcome of an episode. Tasks and the number of episodes may grow from run to run and are not in it."""
+    digest = None if config.checkpoint is None else checkpoint_digest(checkpoint_directory(config.checkpoint))
+    return {
+        "policy": policy_name(config),
+        "checkpoint_sha256": digest,
+        "control": config.control,
+        "seed": config.seed,
+        "states_sha256": None if config.states is None else _states_digest(config),
+        "image_size": config.image_size,
+        "renderer": config.renderer,
+        "device": None if config.checkpoint is None else resolve_device(config.device),
+        "versions": {"vla3d": __version__, **{name: found for name in _VERSIONED if (found := _version(name)) is not None}},
+    }
+
+
+def plan(config: RolloutConfig) -> list[EpisodeJob]:
+    """Every episode of the evaluation: on test seeds, which no training scene has, or from recorded initial states.
+
+    Raises:
+        ConfigError: when a recorded state is missing.
+    """
+    jobs = []
+    for task in config.tasks:
+        for index in range(config.episodes):
+            state = None if config.states is None else _find_state(config.states, task, index)
+            seed = scene_seed("test", config.seed, task, index) if state is None else int(state.stem.split("_")[1])
+            keep = None if config.save_states is None else config.save_states / task / f"{index:04d}_{seed}.state"
+            jobs.append(EpisodeJob(task=task, index=index, seed=seed, state=state, save_state=keep))
+    return jobs
+
+
+def films(records: Sequence[EpisodeRecord], videos: str | int) -> list[EpisodeRecord]:
+    """Which of a task's episodes to film (see ``RolloutConfig.videos``)."""
+    if videos == "all":
+        return list(records)
+    failures = [r for r in records if not r.success]
+    if videos == "failures":
+        return failures
+    number = 0 if videos == "none" else int(videos)
+    successes = [r for r in records if r.success]
+    return sorted([*successes[:number], *failures[:number]], key=lambda r: r.index)
+
+
+def _run_missing(config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob]) -> dict[str, list[EpisodeRecord]]:
+    done = {(job.task, job.index): record for job in jobs if (record := _finished(folder, job)) is not None}
+    missing = [job for job in jobs if (job.task, job.index) not in done]
+    successes = sum(record.success for record in done.values())
+    with tqdm(total=len(jobs), initial=len(done), desc="rollout", unit="episode", dynamic_ncols=True) as bar:
+        for _, record in _in_workers(config, worker.run_job, missing):
+            done[record.task, record.index] = record
+            successes += record.success
+            bar.set_postfix_str(f"{successes}/{len(done)} succeeded", refresh=False)
+            bar.update()
+    return {task: [done[task, index] for index in range(config.episodes)] for task in config.tasks}
+
+
+def _finished(folder: RolloutFolder, job: EpisodeJob) -> EpisodeRecord | None:
+    if job.save_state is not None and not job.save_state.exists():
+        return None  # the episode must run again for its initial state
+    return folder.read(job.task, job.index)
+
+
+def _film(
+    config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob], records: dict[str, list[EpisodeRecord]]
+) -> list[str]:
+    """Film the chosen episodes by running them again: only a few are worth the rendering, and which ones is known only now."""
+    by_place = {(job.task, job.index): job for job in jobs}
+    chosen = [record for episodes in records.values() for record in films(episodes, config.videos)]
+    suffixes = [".mp4", *([".rrd"] if config.rerun else [])]
+    missing = [r for r in chosen if not all(folder.file(r.task, r.index, suffix).exists() for suffix in suffixes)]
+    film_jobs = [worker.FilmJob(job=by_place[r.task, r.index], record=r) for r in missing]
+    if not film_jobs:
+        return []
+    other = []
+    with tqdm(total=len(film_jobs), desc="videos", unit="episode", dynamic_ncols=True) as bar:
+        for index, same in _in_workers(config, worker.film_job, film_jobs):
+            if not same:
+                other.append(f"{missing[index].task}/{missing[index].index}")
+            bar.update()
+    return other
+
+
+def _in_workers(config: RolloutConfig, function: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    return run_jobs(function, jobs, config.num_workers, initializer=worker.start, initargs=(config,))
+
+
+def _find_state(states: Path, task: str, index: int) -> Path:
+    found = sorted((states / task).glob(f"{index:04d}_*.state"))
+    if len(found) != 1:
+        raise ConfigError(
+            f"states: got {len(found)} recorded states for episode {index} of {task} in {states}, expected one; "
+            f"record them with save_states={states}, or ask for fewer episodes."
+        )
+    return found[0]
+
+
+def _states_digest(config: RolloutConfig) -> str:
+    """Of all recorded states of the tasks, so that asking for more episodes later is still the same evaluation."""
+    assert config.states is not None
+    digest = hashlib.sha256()
+    for path in sorted(config.states.glob("*/*.state")):
+        digest.update(f"{path.relative_to(config.states)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
