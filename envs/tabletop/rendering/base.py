@@ -61,11 +61,11 @@ class CameraImage:
 class Renderer(Protocol):
     """Renders worlds of one compiled model.
 
-    Poses come from each ``MjData`` (``geom_xpos``, ``cam_xpos``, ``light_xpos`` and their orientations), so the caller runs
-    ``mj_forward`` (or ``mj_kinematics`` and ``mj_camlight``) after it changed ``qpos`` or a body's place in the model.
-    ``APPEARANCE_FIELDS`` come from the model of each ``MjData`` at every call: a reset that changes them needs no new
-    renderer, and each world may have its own copy of the model. Shading is Lambert's, without highlights, so that an
-    object keeps its colour whatever the camera. Everything else about the model, the cameras' lenses included, stays as it was when the renderer was made.
+    Poses come from each ``MjData`` (``POSE_FIELDS``), so the caller runs ``mj_forward`` (or ``mj_kinematics`` and
+    ``mj_camlight``) after it changed ``qpos`` or a body's place in the model. ``APPEARANCE_FIELDS`` come from the model of
+    each ``MjData`` at every call: a reset that changes them needs no new renderer, and each world may have its own copy
+    of the model. Everything else about the model, the cameras' lenses included, stays as it was when the renderer was
+    made. Shading is Lambert's, without highlights, so that an object keeps its colour whatever the camera.
 
     Attributes:
         cameras: names, in the order of every answer.
