@@ -1,0 +1,71 @@
+"""From cube coordinates to the pixels of orthographic views, and the zoomed second look.
+
+Every view, kernel and heatmap uses this one map: coordinate ``c`` in [-1, 1] along an image axis falls at pixel coordinate
+``(c + 1) * resolution / 2``; the centre of pixel ``k`` is at ``k + 0.5``.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vla3d.geometry.transforms import SimilarityTransform
+from vla3d.views.view_set import Vector, ViewSet, is_coordinate_axis
+
+
+def along(x: Tensor, y: Tensor, z: Tensor, axis: Vector) -> Tensor:
+    """Coordinate along an axis, in one fixed order of operations: every backend must round alike.
+
+    The shortcut for coordinate axes gives the same bits: adding zeros and multiplying by one are exact.
+    """
+    if is_coordinate_axis(axis):
+        coordinate = (x, y, z)[[abs(component) for component in axis].index(1.0)]
+        return coordinate if sum(axis) > 0 else -coordinate
+    return (x * axis[0] + y * axis[1]) + z * axis[2]
+
+
+def to_pixel(coordinate: Tensor, resolution: int) -> Tensor:
+    """Pixel coordinate of a coordinate along an image axis."""
+    return (coordinate + 1.0) * (resolution / 2)
+
+
+def project_to_views(points: Float[Tensor, "B K 3"], views: ViewSet, resolution: int) -> Float[Tensor, "B K V 2"]:
+    """Pixel coordinates of points in each view.
+
+    Args:
+        points: cube coordinates; a point outside the cube gets the coordinates at which it would be seen.
+        views: the cameras.
+        resolution: image side, pixels.
+
+    Returns:
+        ``(x right, y down)``, pixel centres at half-integers.
+    """
+    if points.ndim != 3 or points.shape[-1] != 3:
+        raise ValueError(f"points: got shape {tuple(points.shape)}, expected (batch, points, 3).")
+    x, y, z = points.unbind(-1)
+    pixels = [
+        torch.stack([to_pixel(along(x, y, z, axis), resolution) for axis in (view.right, view.down)], -1) for view in views
+    ]
+    return torch.stack(pixels, dim=-2)
+
+
+def zoom(
+    points: Float[Tensor, "B N 3"], center: Float[Tensor, "B 3"], factor: float = 4.0
+) -> tuple[Float[Tensor, "B N 3"], SimilarityTransform]:
+    """Points as the second look sees them: the cube shrunk around ``center`` by ``factor`` (RVT-2 and BridgeVLA use 4).
+
+    Args:
+        points: cube coordinates of the first look.
+        center: what to look at, cube coordinates of the first look.
+        factor: how many times nearer.
+
+    Returns:
+        Cube coordinates of the second look, and the transform that made them; its inverse brings a point that was lifted in
+        the second look back into the first.
+
+    Raises:
+        ValueError: when the factor is not positive.
+    """
+    if not factor > 0:
+        raise ValueError(f"zoom factor: got {factor}, expected a positive number (4 looks four times nearer).")
+    transform = SimilarityTransform.about(center, factor)
+    return transform.apply(points), transform

@@ -1,0 +1,1 @@
+"""Plain torch forms of the view operations: what every faster kernel must equal."""
