@@ -78,6 +78,11 @@ class Simulation:
         target = q if velocity is None else q + velocity * (SERVO_DAMPING / SERVO_STIFFNESS)
         self.data.ctrl[self._servo_ids] = target
 
+    @property
+    def joint_targets(self) -> Float[np.ndarray, "7"]:
+        """The last commanded joint positions, radians (a copy)."""
+        return self.data.ctrl[self._servo_ids]
+
     def set_gripper(self, opened: bool) -> None:
         """Command the gripper fully open or closed; it moves while time steps."""
         self.data.ctrl[self._gripper_id] = GRIPPER_OPEN if opened else GRIPPER_CLOSED
