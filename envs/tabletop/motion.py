@@ -175,8 +175,10 @@ class MotionExecutor:
         return bool(np.linalg.norm(self.sim.tcp_pose()[:3, 3] - commanded) > BLOCKED_DISTANCE)
 
     def _stop(self, on_tick: Callable[[], None] | None) -> bool:
-        self.sim.set_joint_targets(self.sim.arm_q)
-        self._advance(self._tick_steps, on_tick)
+        # Twice: first it swings out, then it is held where it came to rest, so that it no longer presses on anything.
+        for _ in range(2):
+            self.sim.set_joint_targets(self.sim.arm_q)
+            self._advance(self._tick_steps, on_tick)
         return False
 
     def _actuate_gripper(self, opened: bool, on_tick: Callable[[], None] | None) -> None:

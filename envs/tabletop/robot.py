@@ -29,7 +29,8 @@ HOME_Q = np.array([0.0, -0.25, 0.0, -2.15, 0.0, 1.9, np.pi / 4])
 
 FINGER_TRAVEL = 0.04
 SERVO_STIFFNESS = np.array([4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0])
-SERVO_DAMPING = SERVO_STIFFNESS / 10.0
+# A little above critical for each joint's largest inertia, so that disturbances die out within some 50 ms.
+SERVO_DAMPING = np.array([250.0, 250.0, 180.0, 180.0, 60.0, 60.0, 60.0])
 
 _WHITE = (0.90, 0.90, 0.88, 1.0)
 _GREY = (0.62, 0.63, 0.65, 1.0)
