@@ -1,5 +1,6 @@
 """`vla3d rollout`: run a policy in the simulator and say how often it succeeds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vla3d.evaluation.config import RolloutConfig
@@ -7,6 +8,9 @@ from vla3d.evaluation.config import RolloutConfig
 
 def rollout(config: RolloutConfig) -> Path:
     """Evaluate, print the success table, and leave ``rollout.json`` and ``report.html`` behind.
+
+    Args:
+        config: its ``checkpoint`` may be a training run: the best checkpoint is taken, else the last.
 
     Returns:
         The folder of the results.
@@ -17,6 +21,10 @@ def rollout(config: RolloutConfig) -> Path:
     from vla3d.evaluation.rollout import evaluate
     from vla3d.evaluation.summary import success_table
 
+    if config.checkpoint is not None:
+        from vla3d.training.checkpoint import policy_directory
+
+        config = replace(config, checkpoint=policy_directory(config.checkpoint))
     evaluation = evaluate(config)
     control = "" if config.control == "none" else f", control {config.control}"
     print(f"\n{evaluation.summary['policy']}{control}\n{success_table(evaluation.summary)}")

@@ -19,7 +19,8 @@ class RolloutConfig:
     Attributes:
         tasks: names of the tasks, each once.
         out: folder of the results; the same configuration continues there, another one is refused.
-        checkpoint: a training run or a saved policy. Needed unless ``policy`` names one without weights.
+        checkpoint: a folder that a policy's ``save_pretrained`` wrote; `vla3d rollout` also takes a training run. Needed unless
+            ``policy`` names one without weights.
         policy: ``"scripted"``, ``"random"`` or another policy without weights; None takes the one in ``checkpoint``.
         episodes: episodes of each task.
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.

@@ -53,7 +53,7 @@ class Watcher(Protocol):
         """A tenth of a simulated second passed; ``seconds`` since the episode began."""
 
     def carried_out(self, observation: Observation, failure: str | None) -> None:
-        """The action is done; ``failure`` says why it was not carried out, or why the episode failed."""
+        """The action is done; ``failure`` says why its motion was not carried out."""
 
     def ended(self, observation: Observation, record: EpisodeRecord) -> None:
         """The episode is over."""
@@ -157,6 +157,8 @@ class _Course:
         self.answer: str | None = None
         self.actions: list[ActionRecord] = []
         self.thinking = 0.0
+        self._swapped = said.scored != said.own
+        self._goal_reached = False
         self._reasons: list[str] = []
 
     def run(self, policy: Policy, observation: Observation) -> None:
@@ -179,25 +181,30 @@ class _Course:
         """Why the episode failed, None when it did not."""
         if self.success:
             return None
-        if self.old_goal:  # swapped: the policy did what the sentence did not ask
-            return "wrong_object"
-        # Under swap the environment's own verdict on objects is about the goal that was not asked for.
-        told = [r for r in self._reasons if self.said.scored == self.said.own or r in ("unreachable", "collision")]
-        return told[-1] if told else "timeout"
+        if self._swapped:
+            # The environment judges objects by the goal that was not asked for; an end before the step limit without a
+            # terminal answer means that some goal was reached, and it was not the named one.
+            if self._goal_reached:
+                return "wrong_object"
+            self._reasons = [reason for reason in self._reasons if reason != "wrong_object"]
+        return self._reasons[-1] if self._reasons else "timeout"
 
     def _note(self, action: KeyframeAction, result: StepResult) -> bool:
         """Take in one result; returns whether the episode is over."""
-        self.actions.append(ActionRecord.of(action, result.failure))
+        self.answer = None if action.answer == "move" else action.answer
+        self.old_goal = bool(result.success)
+        self.success = self.env.success_for(self.said.scored) if self._swapped else self.old_goal
+        self._goal_reached = self.old_goal or (result.terminated and self.answer is None)
+        over = self.success or self.old_goal or result.terminated or result.truncated
+        # At the end the result tells why the episode failed, and what became of the last motion is in its info.
+        motion = result.info.get("motion_failure") if over else result.failure
+        self.actions.append(ActionRecord.of(action, motion))
         if result.failure is not None:
             self._reasons.append(result.failure)
         self.seen = self._shown(result.observation)
         for watcher in self.watchers:
-            watcher.carried_out(self.seen, result.failure)
-        self.answer = None if action.answer == "move" else action.answer
-        self.old_goal = bool(result.success)
-        swapped = self.said.scored != self.said.own
-        self.success = self.env.success_for(self.said.scored) if swapped else self.old_goal
-        return self.success or self.old_goal or result.terminated or result.truncated
+            watcher.carried_out(self.seen, motion)
+        return over
 
     def _tick(self) -> None:
         observation, seconds = self._shown(self.env.observe()), self.env.time

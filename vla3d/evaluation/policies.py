@@ -5,28 +5,10 @@ import os
 from pathlib import Path
 
 from vla3d.envs.base import KeyframeEnv
-from vla3d.errors import CheckpointError, ConfigError
+from vla3d.errors import ConfigError
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.policies.base import Policy
 from vla3d.policies.registry import policy_class
-
-_CONFIG_FILE = "config.json"
-_PLACES = ("best", "checkpoints/best", "last", "checkpoints/last")
-
-
-def checkpoint_directory(checkpoint: Path) -> Path:
-    """Where the policy of ``checkpoint`` is stored: a saved policy itself, or the best (else the last) one of a training run.
-
-    Raises:
-        CheckpointError: when there is none.
-    """
-    for place in (checkpoint, *(checkpoint / name for name in _PLACES)):
-        if (place / _CONFIG_FILE).is_file():
-            return place.resolve()
-    raise CheckpointError(
-        f"No policy in {checkpoint}: expected a training run or a folder with {_CONFIG_FILE}. "
-        f"Train one with vla3d train out={checkpoint}."
-    )
 
 
 def checkpoint_digest(directory: Path) -> str:
@@ -66,7 +48,7 @@ def policy_name(config: RolloutConfig) -> str:
     assert config.checkpoint is not None
     from vla3d.policies.learned import read_policy_config
 
-    return str(read_policy_config(checkpoint_directory(config.checkpoint))["policy"])
+    return str(read_policy_config(config.checkpoint)["policy"])
 
 
 class PolicySource:
@@ -84,6 +66,5 @@ class PolicySource:
             from vla3d.policies.learned import load_policy
 
             assert self._config.checkpoint is not None
-            directory = checkpoint_directory(self._config.checkpoint)
-            self._loaded = load_policy(directory, map_location=resolve_device(self._config.device))
+            self._loaded = load_policy(self._config.checkpoint, map_location=resolve_device(self._config.device))
         return self._loaded

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -16,10 +20,11 @@ from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation import worker
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.episode import EpisodeJob
-from vla3d.evaluation.policies import checkpoint_digest, checkpoint_directory, policy_name, resolve_device
+from vla3d.evaluation.policies import checkpoint_digest, policy_name, resolve_device
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
 from vla3d.evaluation.summary import summarise
-from vla3d.evaluation.workers import run_jobs
+from vla3d.evaluation.workers import WorkerPool, available_cores
+from vla3d.optional import require
 from vla3d.seeding import scene_seed
 
 _VERSIONED = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "transformers")
@@ -46,13 +51,21 @@ def evaluate(config: RolloutConfig) -> Evaluation:
     for task in config.tasks:
         if task not in task_names():
             raise unknown_name("task", task, task_names())
-    settings = shared_settings(config)
+    settings = shared_settings(config)  # also opens the checkpoint's configuration: a wrong path fails before any work
     folder = RolloutFolder(config.out)
     jobs = plan(config)
+    if config.rerun:
+        require("rerun")  # better now than after all episodes
     folder.begin(settings)
-    records = _run_missing(config, folder, jobs)
-    other_course = _film(config, folder, jobs, records)
-    summary = {**summarise(records, settings), "checkpoint": None if config.checkpoint is None else str(config.checkpoint)}
+    with _Team(config, len(jobs)) as team:
+        records = _run_missing(config, folder, jobs, team)
+        chosen = [record for episodes in records.values() for record in films(episodes, config.videos)]
+        other_course = _film(config, folder, jobs, chosen, team)
+    summary = {
+        **summarise(records, settings),
+        "checkpoint": None if config.checkpoint is None else str(config.checkpoint),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     write_atomic(config.out / "rollout.json", (json.dumps(summary, indent=2) + "\n").encode())
     report = None
     if config.report:
@@ -64,7 +77,7 @@ def evaluate(config: RolloutConfig) -> Evaluation:
 
 def shared_settings(config: RolloutConfig) -> dict[str, Any]:
     """What decides the outcome of an episode. Tasks and the number of episodes may grow from run to run and are not in it."""
-    digest = None if config.checkpoint is None else checkpoint_digest(checkpoint_directory(config.checkpoint))
+    digest = None if config.checkpoint is None else checkpoint_digest(config.checkpoint)
     return {
         "policy": policy_name(config),
         "checkpoint_sha256": digest,
@@ -106,12 +119,47 @@ def films(records: Sequence[EpisodeRecord], videos: str | int) -> list[EpisodeRe
     return sorted([*successes[:number], *failures[:number]], key=lambda r: r.index)
 
 
-def _run_missing(config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob]) -> dict[str, list[EpisodeRecord]]:
+class _Team:
+    """The processes of an evaluation, started when the first job comes and kept for filming."""
+
+    def __init__(self, config: RolloutConfig, most_jobs: int) -> None:
+        self._config = config
+        self._number = min(config.num_workers or available_cores(), most_jobs)
+        self._stack = ExitStack()
+        self._pool: WorkerPool[worker.Job, Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def run(self, jobs: Sequence[worker.Job]) -> Iterator[tuple[worker.Job, Any]]:
+        """Run every job and yield it with its result as it ends."""
+        waiting = deque(jobs)
+        if not waiting:
+            return
+        if self._pool is None:
+            pool = WorkerPool(worker.work, self._number, initializer=worker.start, initargs=(self._config,))
+            self._pool = self._stack.enter_context(pool)
+        given: dict[int, worker.Job] = {}
+        while waiting or given:
+            while waiting and self._pool.free:
+                job = waiting.popleft()
+                given[self._pool.submit(job)] = job
+            number, result = self._pool.next_result()
+            yield given.pop(number), result
+
+
+def _run_missing(
+    config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob], team: _Team
+) -> dict[str, list[EpisodeRecord]]:
     done = {(job.task, job.index): record for job in jobs if (record := _finished(folder, job)) is not None}
     missing = [job for job in jobs if (job.task, job.index) not in done]
     successes = sum(record.success for record in done.values())
     with tqdm(total=len(jobs), initial=len(done), desc="rollout", unit="episode", dynamic_ncols=True) as bar:
-        for _, record in _in_workers(config, worker.run_job, missing):
+        for _, record in team.run(missing):
             done[record.task, record.index] = record
             successes += record.success
             bar.set_postfix_str(f"{successes}/{len(done)} succeeded", refresh=False)
@@ -126,27 +174,22 @@ def _finished(folder: RolloutFolder, job: EpisodeJob) -> EpisodeRecord | None:
 
 
 def _film(
-    config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob], records: dict[str, list[EpisodeRecord]]
+    config: RolloutConfig, folder: RolloutFolder, jobs: Sequence[EpisodeJob], records: list[EpisodeRecord], team: _Team
 ) -> list[str]:
     """Film the chosen episodes by running them again: only a few are worth the rendering, and which ones is known only now."""
     by_place = {(job.task, job.index): job for job in jobs}
-    chosen = [record for episodes in records.values() for record in films(episodes, config.videos)]
     suffixes = [".mp4", *([".rrd"] if config.rerun else [])]
-    missing = [r for r in chosen if not all(folder.file(r.task, r.index, suffix).exists() for suffix in suffixes)]
-    film_jobs = [worker.FilmJob(job=by_place[r.task, r.index], record=r) for r in missing]
-    if not film_jobs:
+    missing = [r for r in records if not all(folder.file(r.task, r.index, suffix).exists() for suffix in suffixes)]
+    if not missing:
         return []
+    film_jobs = [worker.FilmJob(job=by_place[r.task, r.index], record=r) for r in missing]
     other = []
     with tqdm(total=len(film_jobs), desc="videos", unit="episode", dynamic_ncols=True) as bar:
-        for index, same in _in_workers(config, worker.film_job, film_jobs):
-            if not same:
-                other.append(f"{missing[index].task}/{missing[index].index}")
+        for job, same in team.run(film_jobs):
+            if isinstance(job, worker.FilmJob) and not same:
+                other.append(f"{job.record.task} {job.record.index}")
             bar.update()
     return other
-
-
-def _in_workers(config: RolloutConfig, function: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    return run_jobs(function, jobs, config.num_workers, initializer=worker.start, initargs=(config,))
 
 
 def _find_state(states: Path, task: str, index: int) -> Path:

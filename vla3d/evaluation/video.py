@@ -3,10 +3,11 @@
 import io
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from vla3d.evaluation.controls import Sentences
@@ -32,8 +33,7 @@ class Mp4Writer:
         self._buffer = io.BytesIO()
         self._container = av.open(self._buffer, mode="w", format="mp4")
         name, options = next((name, options) for name, options in _CODECS if name in av.codecs_available)
-        # PyAV's overloads name single codecs, so the stream of a chosen one is untyped.
-        self._stream: Any = self._container.add_stream(name, rate=Fraction(rate), options=options)
+        self._stream = cast(VideoStream, self._container.add_stream(name, rate=Fraction(rate), options=options))
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 1  # one worker, one core
         self.codec = name

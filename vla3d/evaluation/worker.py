@@ -7,7 +7,7 @@ from vla3d.envs.base import KeyframeEnv, make_env
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.episode import EpisodeJob, Replay, Watcher, recorded_actions, run_episode
 from vla3d.evaluation.pictures import KeyframeStrip
-from vla3d.evaluation.policies import PolicySource
+from vla3d.evaluation.policies import PolicySource, policy_name
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder
 from vla3d.policies.base import Policy
 
@@ -18,6 +18,9 @@ class FilmJob:
 
     job: EpisodeJob
     record: EpisodeRecord
+
+
+Job = EpisodeJob | FilmJob
 
 
 class Worker:
@@ -61,13 +64,13 @@ class Worker:
     def _cameras(self, record: EpisodeRecord, env: KeyframeEnv) -> list[Watcher]:
         from vla3d.evaluation.video import EpisodeVideo
 
-        label = "scripted" if self.config.policy == "scripted" else self.config.policy or "policy"
+        label = policy_name(self.config)
         video = EpisodeVideo(
             self.folder.file(record.task, record.index, ".mp4"), task=record.task, policy=label, control=self.config.control
         )
         if not self.config.rerun:
             return [video]
-        from vla3d.viz.rerun import EpisodeRecording
+        from vla3d.evaluation.recording import EpisodeRecording
 
         return [video, EpisodeRecording(self.folder.file(record.task, record.index, ".rrd"), workspace=env.workspace)]
 
@@ -87,13 +90,7 @@ def start(config: RolloutConfig) -> None:
     _worker = Worker(config)
 
 
-def run_job(job: EpisodeJob) -> EpisodeRecord:
-    """Run an episode in this process's worker."""
+def work(job: Job) -> EpisodeRecord | bool:
+    """Do a job in this process's worker: an ``EpisodeJob`` answers with its record, a ``FilmJob`` as ``Worker.film``."""
     assert _worker is not None, f"start() was not called in process {os.getpid()}"
-    return _worker.run(job)
-
-
-def film_job(job: FilmJob) -> bool:
-    """Film an episode in this process's worker."""
-    assert _worker is not None, f"start() was not called in process {os.getpid()}"
-    return _worker.film(job)
+    return _worker.run(job) if isinstance(job, EpisodeJob) else _worker.film(job)
