@@ -79,9 +79,8 @@ def unproject(
     z = torch.where(valid, depth, 0.0)
     column = torch.arange(width, dtype=depth.dtype, device=depth.device) + 0.5
     row = torch.arange(height, dtype=depth.dtype, device=depth.device) + 0.5
-    inverse = torch.linalg.inv(intrinsics)[..., None, None, :, :]
-    # Rays are affine in column and row, so two rank-1 terms and a constant replace a product per pixel.
-    rays = inverse[..., :, 0] * column[:, None] + (inverse[..., :, 1] * row[:, None, None] + inverse[..., :, 2])
-    world_rays = rays @ T_world_camera[..., None, :3, :3].transpose(-1, -2)
-    points = world_rays * z[..., None] + T_world_camera[..., None, None, :3, 3]
-    return torch.where(valid[..., None], points, 0.0), valid
+    to_ray = (T_world_camera[..., :3, :3] @ torch.linalg.inv(intrinsics))[..., None, None]
+    # World rays are affine in column and row. One coordinate at a time: an innermost dimension of 3 is slow in torch.
+    rays = to_ray[..., 0, :, :] * column + (to_ray[..., 1, :, :] * row[:, None] + to_ray[..., 2, :, :])
+    points = rays * z[..., None, :, :] + T_world_camera[..., :3, 3, None, None]
+    return torch.where(valid[..., None, :, :], points, 0.0).movedim(-3, -1).contiguous(), valid

@@ -73,7 +73,7 @@ def xyzw_to_wxyz(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch
 
 
 def rotation_6d_to_matrix(rotation_6d: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrix from its first two columns, made orthonormal by Gram-Schmidt (Zhou et al. 2019, section 4.2).
+    """Rotation matrix from its first two columns, made orthonormal by Gram-Schmidt (Zhou et al. 2019).
 
     Args:
         rotation_6d: first column (3), then second column (3); any two vectors that are not parallel.
