@@ -44,6 +44,10 @@ class TrainingError(Vla3dError):
     """Training cannot go on (a non-finite loss, for example)."""
 
 
+class WorkerError(Vla3dError):
+    """A worker process died or failed."""
+
+
 class MissingExtraError(Vla3dError, ImportError):
     """An optional dependency is not installed."""
 

@@ -1,0 +1,126 @@
+"""What a dataset holds, for people: the dataset part of ``vla3d info``."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla3d.data.reader import DemoDataset, EpisodeInfo
+from vla3d.data.schema import SCHEMA_VERSION
+from vla3d.errors import CorruptEpisodeError
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSummary:
+    """One task of a dataset.
+
+    Attributes:
+        task: its name.
+        episodes: sound episodes.
+        failures: failed attempts by reason, the most frequent first.
+        variations: how many different variations the episodes show.
+        sentences: how many different instructions.
+        steps: recorded steps of all episodes.
+        keyframes: recorded keyframes of all episodes.
+        camera_frames: images of all cameras in all steps.
+        num_bytes: size on disk.
+        largest_bytes: size of the largest episode.
+    """
+
+    task: str
+    episodes: int
+    failures: dict[str, int]
+    variations: int
+    sentences: int
+    steps: int
+    keyframes: int
+    camera_frames: int
+    num_bytes: int
+    largest_bytes: int
+
+
+def summarise_task(dataset: DemoDataset, task: str, infos: list[EpisodeInfo]) -> TaskSummary:
+    """Count what a task's episodes hold."""
+    return TaskSummary(
+        task=task,
+        episodes=len(infos),
+        failures=dict(Counter(dataset.failures(task).values()).most_common()),
+        variations=len({info.variation for info in infos}),
+        sentences=len({info.instruction for info in infos}),
+        steps=sum(info.num_steps for info in infos),
+        keyframes=sum(len(info.keyframes) for info in infos),
+        camera_frames=sum(info.num_steps * len(info.cameras) for info in infos),
+        num_bytes=sum(info.num_bytes for info in infos),
+        largest_bytes=max((info.num_bytes for info in infos), default=0),
+    )
+
+
+def describe_dataset(path: Path | str, *, verify: bool = True) -> str:
+    """A dataset in plain text: what made it, what each task holds, and which episodes are damaged.
+
+    Args:
+        path: the dataset's folder.
+        verify: read every file and compare checksums (about a second per gigabyte); else look at the attributes alone.
+
+    Raises:
+        SchemaVersionError: it was written under another schema.
+        DataError: there is no dataset.
+    """
+    dataset = DemoDataset(path)
+    damaged: list[CorruptEpisodeError] = []
+    summaries = []
+    cameras: tuple[str, ...] = ()
+    for task in dataset.tasks():
+        infos = []
+        for ref in dataset.episodes([task]):
+            try:
+                if verify:
+                    dataset.verify(ref)
+                infos.append(dataset.info(ref))
+                cameras = cameras or infos[-1].cameras
+            except CorruptEpisodeError as error:
+                damaged.append(error)
+        summaries.append(summarise_task(dataset, task, infos))
+    lines = [
+        f"{dataset.path}: demonstrations, schema version {SCHEMA_VERSION}",
+        "request: " + ", ".join(f"{key}={value}" for key, value in dataset.request.items()),
+        f"cameras: {', '.join(cameras) or 'none'}",
+        "",
+        *task_table(summaries),
+    ]
+    state = "all checksums match" if verify else "checksums not looked at"
+    lines += ["", f"{len(damaged)} damaged episodes" if damaged else f"no damaged episodes ({state})"]
+    lines += [f"  {error}" for error in damaged]
+    return "\n".join(lines)
+
+
+_HEAD = ("task", "episodes", "failed", "variations", "sentences", "steps", "keyframes", "images", "MB", "MB/demo", "largest")
+
+
+def task_table(summaries: Sequence[TaskSummary]) -> list[str]:
+    """One line per task, then why attempts failed."""
+    rows: list[Sequence[str]] = [_HEAD]
+    for one in summaries:
+        counts = (one.variations, one.sentences, one.steps, one.keyframes, one.camera_frames)
+        sizes = (one.num_bytes, one.num_bytes / max(1, one.episodes), one.largest_bytes)
+        rows.append(
+            (one.task, str(one.episodes), str(sum(one.failures.values())), *map(str, counts))
+            + tuple(f"{size / MEGABYTE:.2f}" for size in sizes)
+        )
+    lines = format_table(rows)
+    for one in summaries:
+        if one.failures:
+            lines.append(f"{one.task} failed: " + ", ".join(f"{reason} {count}" for reason, count in one.failures.items()))
+    return lines
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text in columns, the first to the left and the others to the right, with a rule under the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *numbers in rows:
+        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]))
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
