@@ -145,6 +145,42 @@ class PaliGemmaBackboneConfig:
         if not 0 < self.initializer_range < 1:
             raise ConfigError(f"initializer_range is {self.initializer_range}, expected a value between 0 and 1.")
 
+    @classmethod
+    def from_transformers(cls, published: PaliGemmaConfig, **options: Any) -> "PaliGemmaBackboneConfig":
+        """Describe an existing PaliGemma; ``options`` set the fields that its configuration leaves open.
+
+        Raises:
+            ConfigError: when an option contradicts the architecture or does not exist.
+        """
+        vision: Any = published.vision_config
+        text: Any = published.text_config
+        shape: dict[str, Any] = {
+            "resolution": vision.image_size,
+            "patch": vision.patch_size,
+            "vision_width": vision.hidden_size,
+            "vision_layers": vision.num_hidden_layers,
+            "vision_heads": vision.num_attention_heads,
+            "vision_mlp": vision.intermediate_size,
+            "text_width": text.hidden_size,
+            "text_layers": text.num_hidden_layers,
+            "text_heads": text.num_attention_heads,
+            "text_kv_heads": text.num_key_value_heads,
+            "text_head_dim": text.head_dim,
+            "text_mlp": text.intermediate_size,
+            "vocab_size": text.vocab_size,
+            "initializer_range": text.initializer_range,
+        }
+        for name in options:
+            if name in shape or name == "size" or name not in {field.name for field in dataclasses.fields(cls)}:
+                open_fields = {field.name for field in dataclasses.fields(cls)} - {*shape, "size"}
+                raise unknown_name("option of a published backbone", name, open_fields)
+        gemma2 = text.model_type == "gemma2"
+        for size in _PUBLISHED:
+            fixed = {k: v for k, v in SIZES[size].items() if k not in _FREE_EVEN_WHEN_PUBLISHED}
+            if fixed.items() <= shape.items() and gemma2 == (size in _GEMMA2_SIZES):
+                return cls(size=size, **shape, **options)
+        return cls(size="nano2" if gemma2 else "nano", **shape, **options)
+
     def to_transformers(self) -> PaliGemmaConfig:
         """The `transformers` configuration of the same architecture; attention directions agree with ``mask``."""
         bidirectional = self.mask == "bidirectional"
@@ -169,12 +205,9 @@ class PaliGemmaBackboneConfig:
             "use_bidirectional_attention": bidirectional,
             "use_cache": False,
         }
-        text: GemmaConfig | Gemma2Config
-        if self.gemma2:
-            # Gemma 2 scales scores by the head width, not by hidden size over heads; 256 is the published value of both.
-            text = Gemma2Config(**shared, query_pre_attn_scalar=self.text_head_dim)
-        else:
-            text = GemmaConfig(**shared)
+        # Gemma 2 scales its scores by a number of its own; the published one (256) is the width of a head.
+        scaling: dict[str, Any] = {"query_pre_attn_scalar": self.text_head_dim} if self.gemma2 else {}
+        text = (Gemma2Config if self.gemma2 else GemmaConfig)(**shared, **scaling)
         text.is_causal = not bidirectional
         return PaliGemmaConfig(
             vision_config=vision,

@@ -1,4 +1,4 @@
-"""PaliGemma (Beyer et al. 2024) as a `ViewBackbone`: SigLIP reads each view, Gemma reads all views and the sentence together."""
+"""PaliGemma (Beyer et al. 2024) as a `ViewBackbone`: SigLIP reads each view, Gemma reads views and sentence together."""
 
 import dataclasses
 import json
@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PaliGemmaModel
+from transformers import PaliGemmaConfig, PaliGemmaModel
 
 from vla3d.backbones.base import TextBatch, ViewBackbone, ViewTokens
 from vla3d.backbones.config import PaliGemmaBackboneConfig
@@ -25,8 +26,9 @@ CONFIG_NAME, WEIGHTS_NAME = "backbone.json", "model.safetensors"
 class PaliGemmaBackbone(ViewBackbone):
     """Views and a sentence through PaliGemma, without its language-modelling head.
 
-    Prompt: the patches of view 0, 1, ... (rows downwards), an optional proprioception token, ``<bos>``, the sentence, a newline.
-    ``mask="text_first_causal"`` moves the patches to the end.
+    Prompt: the patches of view 0, 1, ... (rows downwards), a proprioception token if there is one, ``<bos>``, the
+    sentence, a newline.
+    With ``mask="text_first_causal"`` the patches come last.
 
     Args:
         config: sizes and options. A vocabulary size of 0 is taken from the tokenizer.
@@ -38,7 +40,12 @@ class PaliGemmaBackbone(ViewBackbone):
     """
 
     def __init__(
-        self, config: PaliGemmaBackboneConfig, tokenizer: InstructionTokenizer | None = None, *, seed: int = 0
+        self,
+        config: PaliGemmaBackboneConfig,
+        tokenizer: InstructionTokenizer | None = None,
+        *,
+        seed: int = 0,
+        _model: PaliGemmaModel | None = None,
     ) -> None:
         super().__init__()
         config = _with_vocabulary(config, tokenizer)
@@ -51,7 +58,7 @@ class PaliGemmaBackbone(ViewBackbone):
         self.proprio_dim = config.proprio_dim
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.model = PaliGemmaModel._from_config(config.to_transformers(), attn_implementation=_attention(config))
+            self.model = _model or PaliGemmaModel._from_config(config.to_transformers(), attn_implementation=_attention(config))
             self.proprio: nn.Module | None = None
             if config.proprio_dim:
                 self.proprio = nn.Sequential(nn.Linear(config.proprio_dim, self.dim), nn.GELU(), nn.Linear(self.dim, self.dim))
@@ -106,26 +113,63 @@ class PaliGemmaBackbone(ViewBackbone):
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS_NAME)
 
     @classmethod
-    def from_pretrained(cls, directory: str | PathLike[str]) -> "PaliGemmaBackbone":
-        """Read what `save_pretrained` wrote.
+    def from_pretrained(
+        cls, directory: str | PathLike[str], *, dtype: torch.dtype | None = None, **options: Any
+    ) -> "PaliGemmaBackbone":
+        """Read what `save_pretrained` wrote, or a published PaliGemma in its `transformers` format.
+
+        Args:
+            directory: a local folder; nothing is downloaded. For published weights it holds ``config.json``, the
+                ``*.safetensors`` and ``tokenizer.json`` as they lie on the Hub.
+            dtype: number format of the weights, as stored when None.
+            options: fields of `PaliGemmaBackboneConfig` that published weights leave open: ``num_views``, ``max_text_tokens``,
+                ``mask``, ``proprio_dim``, ``attention``. Our own checkpoints carry them.
 
         Raises:
             CheckpointError: when a file is missing or damaged, or the weights do not fit the configuration.
         """
         folder = Path(directory)
+        if not (folder / CONFIG_NAME).exists() and (folder / "config.json").exists():
+            return cls._from_published(folder, dtype, options)
+        if options:
+            raise ConfigError(f"Got {', '.join(options)} for {folder}, expected no options: this checkpoint carries its own.")
         try:
-            values: dict[str, Any] = json.loads((folder / CONFIG_NAME).read_text())
-            config = PaliGemmaBackboneConfig(**values)
+            config = PaliGemmaBackboneConfig(**json.loads((folder / CONFIG_NAME).read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{folder / CONFIG_NAME} cannot be read ({error}), expected a backbone checkpoint."
             ) from error
         backbone = cls(config, InstructionTokenizer.load(folder))
         try:
-            backbone.load_state_dict(load_file(folder / WEIGHTS_NAME))
+            weights = load_file(folder / WEIGHTS_NAME)
+            stored = next(iter(weights.values())).dtype
+            backbone.to(stored).load_state_dict(weights)
         except Exception as error:  # safetensors raises its own class, torch a RuntimeError
             raise CheckpointError(f"{folder / WEIGHTS_NAME} does not fit {CONFIG_NAME} beside it: {error}") from error
-        return backbone
+        return backbone if dtype is None else backbone.to(dtype)
+
+    @classmethod
+    def _from_published(cls, folder: Path, dtype: torch.dtype | None, options: dict[str, Any]) -> "PaliGemmaBackbone":
+        try:
+            config = PaliGemmaBackboneConfig.from_transformers(
+                PaliGemmaConfig.from_pretrained(folder, local_files_only=True), **options
+            )
+            tokenizer = InstructionTokenizer.load(folder)
+            loaded: Any = PaliGemmaModel.from_pretrained(
+                folder,
+                config=config.to_transformers(),
+                attn_implementation=_attention(config),
+                dtype=dtype or "auto",
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+            raise CheckpointError(f"{folder} cannot be read as PaliGemma weights: {error}") from error
+        model, report = loaded
+        if report["missing_keys"] or report["mismatched_keys"]:
+            lacking = sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])])
+            raise CheckpointError(f"{folder} lacks {len(lacking)} of the model's weights, first {lacking[0]!r}.")
+        return cls(config, tokenizer, _model=model)
 
     def _attention_mask(self, prompt: Prompt, dtype: torch.dtype) -> Tensor:
         if self.config.attention == "sdpa":

@@ -137,7 +137,8 @@ class InstructionTokenizer:
         for i, text in enumerate(cleaned):
             if not text:
                 raise InstructionError(
-                    f"Instruction {i} is {sentences[i]!r}, expected words. Say what to do; the blind control has its own switch."
+                    f"Instruction {i} is {sentences[i]!r}, expected words: say what to do. "
+                    "For a blind control use the blank prompt instead."
                 )
         encodings = self._tokenizer.encode_batch(cleaned, add_special_tokens=False)
         rows = [[self.bos_id, *encoding.ids, self.end_id] for encoding in encodings]
