@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from vla3d.envs.base import make_env
 from vla3d.envs.tabletop.rendering import BACKGROUND_COLOR, MISS, CameraImage, Renderer, make_renderer
 from vla3d.errors import ConfigError
 
@@ -239,6 +240,33 @@ class TestWarpAgainstRays:
             assert_agrees(after[camera], rays[camera])
 
 
+@pytest.mark.parametrize("task", ["pick_and_lift", "place_in_container", "open_drawer"])
+def test_built_in_tasks_look_the_same_by_warp_and_by_rays(task: str) -> None:
+    seen = []
+    for renderer in ("warp", "raycast"):
+        env = make_env(task, image_size=96, renderer=renderer)
+        seen.append(env.reset(seed=3).frames)
+        env.close()
+    for camera, frame in seen[0].items():
+        instances, reference = frame.segmentation, seen[1][camera].segmentation
+        assert instances is not None and reference is not None
+        assert len(np.unique(reference)) >= 3
+        assert (instances == reference).mean() >= 0.98
+        error = np.abs(frame.depth - seen[1][camera].depth)
+        assert np.median(error) <= 1e-4 and (error[away_from_edges(reference)] < 2e-3).mean() >= 0.98
+
+
+@pytest.mark.gpu
+def test_cuda_equals_cpu(clutter: tuple[mujoco.MjModel, mujoco.MjData]) -> None:
+    model, data = clutter
+    scramble(model, data, 2)
+    host, device = (render_one("warp", model, data, shadows=True, device=name) for name in ("cpu", "cuda"))
+    for camera in CAMERAS:
+        assert (host[camera].geom_ids == device[camera].geom_ids).mean() > 0.99
+        assert np.median(np.abs(host[camera].depth - device[camera].depth)) < 1e-5
+        assert np.median(np.abs(host[camera].rgb.astype(int) - device[camera].rgb)) <= 1
+
+
 class TestWarpColors:
     def test_a_recolored_geom_changes_its_own_pixels_only(self) -> None:
         model, data = load(CLUTTER)
@@ -263,7 +291,10 @@ class TestWarpColors:
         recolored = renderer.render([data])[0]["top"].rgb[on_table].astype(int)
         assert (recolored.argmax(axis=1) == 2).all()
         model.light_diffuse[:] *= 0.2
-        assert (renderer.render([data])[0]["top"].rgb[on_table].sum(axis=1) < recolored.sum(axis=1)).all()
+        dim = renderer.render([data])[0]["top"].rgb[on_table].astype(int)
+        assert (dim.sum(axis=1) < recolored.sum(axis=1)).all()
+        model.light_active[:] = False
+        assert (renderer.render([data])[0]["top"].rgb[on_table].sum(axis=1) < dim.sum(axis=1)).all()
 
     def test_lambert_shading_by_hand(self) -> None:
         # One directional light straight down, no headlight: a horizontal face has albedo * (ambient + diffuse), a

@@ -93,6 +93,7 @@ class WarpRenderer:
 
     def render(self, datas: Sequence[mujoco.MjData]) -> list[dict[str, CameraImage]]:
         """Render every camera of each world; see ``Renderer.render``."""
+        assert self._context is not None, "render() after close()"
         check_worlds(self._model, self._camera_ids, datas, self.num_worlds)
         for world, data in enumerate(datas):
             for name, (host, _) in self._poses.items():
@@ -112,7 +113,9 @@ class WarpRenderer:
         shape = (self.num_worlds, len(self.cameras), self.height, self.width)
         # Colours are packed as 0xAARRGGBB, that is B, G, R, A in memory.
         bgra = self._context.rgb_data.numpy().view(np.uint8).reshape(*shape, 4)[:num_worlds]
-        rgb = np.ascontiguousarray(bgra[..., 2::-1])
+        rgb = np.empty((*bgra.shape[:-1], 3), dtype=np.uint8)
+        for channel in range(3):  # four times faster than one copy with a negative stride
+            rgb[..., channel] = bgra[..., 2 - channel]
         depth = self._context.depth_data.numpy().reshape(shape)[:num_worlds].copy()
         ids = np.ascontiguousarray(self._context.seg_data.numpy()[:num_worlds, :, 0]).reshape(num_worlds, *shape[1:])
         return [
