@@ -30,8 +30,8 @@ def rollout(config: RolloutConfig) -> Path:
     print(f"\n{evaluation.summary['policy']}{control}\n{success_table(evaluation.summary)}")
     if evaluation.other_course:
         print(
-            f"Filmed again, {len(evaluation.other_course)} episodes took another course than the one counted "
-            f"({', '.join(evaluation.other_course)}): the policy or the simulator is not deterministic on this machine."
+            f"When filmed, these took another course than the one counted ({', '.join(evaluation.other_course)}): "
+            "the policy or the simulator is not deterministic on this machine."
         )
     print(f"\n{config.out / 'rollout.json'}")
     if evaluation.report is not None:

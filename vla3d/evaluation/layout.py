@@ -227,7 +227,7 @@ def describe_action(action: KeyframeAction) -> tuple[str, str, str]:
     yaw, tilt = yaw_and_tilt(action.quaternion)
     manner = "   ·   ".join(
         [
-            f"yaw {yaw:+.0f}°, tilt {tilt:.0f}°".replace("-", "−"),
+            f"yaw {round(yaw):+d}°, tilt {tilt:.0f}°".replace("-", "−"),
             "gripper open" if action.gripper_open else "gripper closed",
             "straight, may touch" if action.ignore_collisions else "planned around obstacles",
         ]
