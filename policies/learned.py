@@ -38,6 +38,25 @@ class LearnedPolicy(nn.Module, ModelHubMixin, Policy):
         if missing:
             raise TypeError(f"{cls.__name__} must set the class attributes {', '.join(missing)}")
 
+    @classmethod
+    @abstractmethod
+    def from_config(cls, values: Mapping[str, Any], *, sentences: Sequence[str], seed: int) -> Self:
+        """A new policy with fresh weights.
+
+        Args:
+            values: its configuration as plain values.
+            sentences: the instructions it will be trained on.
+            seed: of the initial weights.
+
+        Raises:
+            ConfigError: for unknown keys or values that do not fit.
+        """
+
+    @property
+    @abstractmethod
+    def required_cameras(self) -> tuple[str, ...]:
+        """Cameras that every observation must have."""
+
     @abstractmethod
     def prepare(self, sample: KeyframeSample) -> Any:
         """Shrink a sample to what training needs of it; deterministic, done once per sample."""

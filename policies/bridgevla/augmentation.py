@@ -34,7 +34,8 @@ def augment(
     """
     count, device = len(batch.position), batch.position.device
     angle = _uniform((count,), math.radians(config.yaw_degrees), generator).to(device)
-    shift = _uniform((count, 3), config.translation, generator).to(device) * (high - low)
+    reach = torch.tensor(config.translation, device=device) * (high - low)
+    shift = _uniform((count, 3), 1.0, generator).to(device) * reach
     rotation = _yaw_matrix(angle)
     inside = batch.position.clamp(low, high)
     position = (inside + shift).clamp(low, high) + (batch.position - inside)

@@ -1,10 +1,10 @@
 """Configuration of BridgeVLA."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig
-from vla3d.errors import ConfigError
+from vla3d.errors import ConfigError, unknown_name
 from vla3d.types import Workspace
 
 PROPRIOCEPTION_DIM = 3
@@ -16,18 +16,20 @@ class AugmentationConfig:
     """SE(3) augmentation of a training sample about its target.
 
     Attributes:
-        translation: largest shift along each axis, as a share of the workspace's edge there.
+        translation: largest shift along x, y and z, as a share of the workspace's edge there.
         yaw_degrees: largest rotation about the vertical.
     """
 
-    translation: float = 0.125
+    translation: tuple[float, float, float] = (0.125, 0.125, 0.125)
     yaw_degrees: float = 45.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.translation < 1 and 0 <= self.yaw_degrees <= 180):
+        object.__setattr__(self, "translation", tuple(self.translation))
+        shares = len(self.translation) == 3 and all(0 <= share < 1 for share in self.translation)
+        if not (shares and 0 <= self.yaw_degrees <= 180):
             raise ConfigError(
                 f"policy.augmentation: got translation={self.translation} yaw_degrees={self.yaw_degrees}, "
-                "expected translation in [0, 1) and yaw_degrees in [0, 180]."
+                "expected three shares in [0, 1) and yaw_degrees in [0, 180]."
             )
 
 
@@ -49,6 +51,7 @@ class BridgeVLAConfig:
         rotation_label_sigma: softening of binned rotation labels, bins.
         rotation_weight: weight of the rotation loss.
         head_width: channels of the heatmap head.
+        head_layers: hidden layers of the heatmap head.
         action_width: hidden units of the rotation, gripper and collision head.
         proprioception: whether finger width and step fraction enter as a token.
         augmentation: see ``AugmentationConfig``.
@@ -67,6 +70,7 @@ class BridgeVLAConfig:
     rotation_label_sigma: float = 0.0
     rotation_weight: float = 1.0
     head_width: int = 64
+    head_layers: int = 2
     action_width: int = 256
     proprioception: bool = True
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -104,6 +108,10 @@ class BridgeVLAConfig:
         Raises:
             ConfigError: for unknown keys or invalid values.
         """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown_name("policy setting", key, known)
         plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         if isinstance(plain.get("augmentation"), dict):
             plain["augmentation"] = AugmentationConfig(**plain["augmentation"])

@@ -33,7 +33,11 @@ from vla3d.policies.heads.heatmap import ConvexUpsampling, heatmap_cross_entropy
 from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.policies.learned import LearnedPolicy
 from vla3d.types import KeyframeAction, Observation
-from vla3d.views import ViewSet, heatmap_targets, lift_heatmaps, project_to_views, render_views, zoom
+from vla3d.views.heatmaps import heatmap_targets
+from vla3d.views.lifting import lift_heatmaps
+from vla3d.views.projection import project_to_views
+from vla3d.views.splat import render_views
+from vla3d.views.view_set import ViewSet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,17 +80,27 @@ class BridgeVLA(LearnedPolicy):
         dim = self.backbone.dim
         with torch.random.fork_rng():
             torch.manual_seed(seed + 1)
-            self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width)
+            self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width, config.head_layers)
             self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
         self.register_buffer("low", torch.tensor(config.workspace_low), persistent=False)
         self.register_buffer("high", torch.tensor(config.workspace_high), persistent=False)
         self._explanation: PolicyExplanation | None = None
 
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any], *, sentences: Sequence[str], seed: int) -> Self:
+        """A new policy whose vocabulary is learnt from the sentences."""
+        return cls(BridgeVLAConfig.from_dict(dict(values)), InstructionTokenizer.train(sentences), seed=seed)
+
     # Data
 
+    @property
+    def required_cameras(self) -> tuple[str, ...]:
+        """Cameras that are fused."""
+        return self.config.cameras
+
     def prepare(self, sample: KeyframeSample) -> PreparedSample:
-        """Fuse and crop; the margin keeps what augmentation may shift into the workspace."""
-        return prepare_sample(sample, self.config.cameras, self.config.workspace, self.config.augmentation.translation)
+        """Fuse and crop."""
+        return prepare_sample(sample, self.config.cameras, self.config.workspace)
 
     def collate(self, samples: Sequence[PreparedSample]) -> BridgeVLABatch:
         """Pad and stack."""
@@ -114,10 +128,8 @@ class BridgeVLA(LearnedPolicy):
         grid = self.backbone(rendered.rgb, text, proprio).grid
         return Look(views=rendered.rgb, heatmap_logits=self.heatmap_head(grid), grid=grid)
 
-    def _to_cube(self, count: int) -> SimilarityTransform:
-        cube = workspace_to_cube(self.config.workspace)
-        scale, translation = cube.scale.to(self.low.device), cube.translation.to(self.low.device)
-        return SimilarityTransform(scale=scale.expand(count), translation=translation.expand(count, 3))
+    def _to_cube(self) -> SimilarityTransform:
+        return workspace_to_cube(self.config.workspace).to(self.low.device)
 
     def _pixels(self, points: Float[Tensor, "B 3"]) -> Float[Tensor, "B V 2"]:
         return project_to_views(points[:, None], self.view_set, self.config.backbone.resolution)[:, 0]
@@ -138,10 +150,10 @@ class BridgeVLA(LearnedPolicy):
         """Losses of an augmented batch (BridgeVLA, section 3.4); ``"loss"`` is their weighted sum."""
         text = self._training_text(batch.sentences, generator)
         batch = crop(augment(batch, self.config.augmentation, self.low, self.high, generator), self.low, self.high)
-        to_cube = self._to_cube(len(batch.position))
+        to_cube = self._to_cube()
         target = to_cube.apply(batch.position)
         jitter = (2 * torch.rand(target.shape, generator=generator) - 1).to(target.device) * self.config.zoom_jitter
-        to_zoom = zoom(target + jitter, self.config.zoom)
+        to_zoom = SimilarityTransform.about(target + jitter, self.config.zoom)
         coarse = self.look(batch, to_cube, text)
         fine = self.look(batch, to_zoom.compose(to_cube), text)
         fine_pixels = self._pixels(to_zoom.apply(target))
@@ -171,12 +183,11 @@ class BridgeVLA(LearnedPolicy):
     @torch.no_grad()
     def predict(self, batch: BridgeVLABatch, text: TextBatch) -> Prediction:
         """Both looks, the second centred where the first one pointed."""
-        batch = crop(batch, self.low, self.high)
-        to_cube = self._to_cube(len(batch.lengths))
+        to_cube = self._to_cube()
         coarse = self.look(batch, to_cube, text)
         coarse_heat = heatmap_probabilities(coarse.heatmap_logits)
         coarse_point, _ = lift_heatmaps(coarse_heat, self.view_set)
-        to_zoom = zoom(coarse_point, self.config.zoom)
+        to_zoom = SimilarityTransform.about(coarse_point, self.config.zoom)
         fine = self.look(batch, to_zoom.compose(to_cube), text)
         fine_heat = heatmap_probabilities(fine.heatmap_logits)
         fine_point, _ = lift_heatmaps(fine_heat, self.view_set, refine=True)
@@ -199,7 +210,7 @@ class BridgeVLA(LearnedPolicy):
 
     def _heatmap_hits(self, prediction: Prediction, batch: BridgeVLABatch, radius: float = 3.0) -> Tensor:
         """Which first-look heatmaps peak within ``radius`` pixels of the target, (B, V)."""
-        pixels = self._pixels(self._to_cube(len(batch.position)).apply(batch.position))
+        pixels = self._pixels(self._to_cube().apply(batch.position))
         heat = prediction.heatmaps[:, 0]
         peak = heat.flatten(2).argmax(dim=-1)
         at = torch.stack([peak % heat.shape[-1], peak // heat.shape[-1]], dim=-1) + 0.5

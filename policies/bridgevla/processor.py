@@ -19,7 +19,7 @@ FULL_GRIPPER_WIDTH = 0.08
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSample:
-    """A training sample reduced to its cloud; the points lie in the workspace grown by the augmentation's reach."""
+    """A training sample reduced to its cloud, cropped to the workspace."""
 
     points: Float32[Tensor, "N 3"]
     colors: UInt8[Tensor, "N 3"]
@@ -49,9 +49,9 @@ class BridgeVLABatch:
 
 
 def observed_cloud(
-    observation: Observation, cameras: Sequence[str], workspace: Workspace, margin: float = 0.0
+    observation: Observation, cameras: Sequence[str], workspace: Workspace
 ) -> tuple[Float32[Tensor, "N 3"], UInt8[Tensor, "N 3"]]:
-    """Fused cloud of the named cameras inside the workspace grown by ``margin`` (share of each edge).
+    """Fused cloud of the named cameras inside the workspace.
 
     Raises:
         ObservationError: when a camera is missing, the images differ in size, or nothing was measured in the workspace.
@@ -71,8 +71,8 @@ def observed_cloud(
         torch.from_numpy(np.stack([frame.depth for frame in frames]))[None],
         torch.from_numpy(np.stack([frame.intrinsics for frame in frames])).float()[None],
         torch.from_numpy(np.stack([frame.T_world_camera for frame in frames])).float()[None],
-        torch.from_numpy(workspace.low - margin * workspace.extent).float(),
-        torch.from_numpy(workspace.high + margin * workspace.extent).float(),
+        torch.from_numpy(workspace.low).float(),
+        torch.from_numpy(workspace.high).float(),
     )
     if int(cloud.lengths[0]) == 0:
         raise ObservationError(
@@ -87,9 +87,9 @@ def proprioception(observation: Observation) -> tuple[float, ...]:
     return observation.gripper_width / FULL_GRIPPER_WIDTH, float(observation.gripper_open), observation.step_fraction
 
 
-def prepare_sample(sample: KeyframeSample, cameras: Sequence[str], workspace: Workspace, margin: float) -> PreparedSample:
+def prepare_sample(sample: KeyframeSample, cameras: Sequence[str], workspace: Workspace) -> PreparedSample:
     """Reduce a sample to its cloud."""
-    points, colors = observed_cloud(sample.observation, cameras, workspace, margin)
+    points, colors = observed_cloud(sample.observation, cameras, workspace)
     return PreparedSample(
         points=points,
         colors=colors,

@@ -1,0 +1,79 @@
+"""One training run from a dataset and a policy configuration to a checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla3d.data.reader import DemoDataset
+from vla3d.data.samples import PreparedSamples
+from vla3d.errors import ConfigError
+from vla3d.policies.learned import LearnedPolicy
+from vla3d.policies.registry import policy_class
+from vla3d.training.config import TrainerConfig
+from vla3d.training.demos import DemosConfig, iterate_samples, sentences_of, split_demos
+from vla3d.training.trainer import Trainer, TrainResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRunConfig:
+    """What ``vla3d train`` trains.
+
+    Attributes:
+        data: the dataset.
+        out: the run's folder.
+        policy: the policy's name and its configuration.
+        policy_config: the rest, as plain values; the policy validates them.
+        demos: what of the dataset is used.
+        trainer: how it is trained.
+        resume: go on from the last checkpoint in ``out``.
+    """
+
+    data: Path
+    out: Path
+    policy: str
+    policy_config: Mapping[str, Any]
+    demos: DemosConfig = field(default_factory=DemosConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    resume: bool = False
+
+
+def train_policy(config: TrainRunConfig) -> TrainResult:
+    """Train, or go on training.
+
+    Raises:
+        ConfigError: unknown names or values that do not fit.
+        DataError: the dataset lacks what was asked for.
+        TrainingError: training cannot go on.
+        CheckpointError: there is nothing to resume, or it does not fit.
+    """
+    cls = policy_class(config.policy)
+    if not issubclass(cls, LearnedPolicy):
+        raise ConfigError(
+            f"policy: {config.policy!r} has no weights to train; roll it out with vla3d rollout policy={config.policy}."
+        )
+    dataset = DemoDataset(config.data, on_corrupt="skip" if config.demos.on_corrupt == "skip" else "raise")
+    split = split_demos(dataset, config.demos)
+    policy = cls.from_config(config.policy_config, sentences=sentences_of(dataset, split.train), seed=config.trainer.seed)
+    cameras, stride = policy.required_cameras, config.demos.stride
+    train_data = PreparedSamples(
+        iterate_samples(dataset, split.train, config.demos, cameras, stride=stride, progress="loading demos"), policy.prepare
+    )
+    held_out = iterate_samples(dataset, split.validation, config.demos, cameras, stride=0, progress="loading held-out demos")
+    validation_data = PreparedSamples(held_out, policy.prepare) if split.validation else None
+    trainer = Trainer(
+        config.trainer,
+        policy,
+        train_data,
+        validation_data,
+        out=config.out,
+        resume=config.resume,
+        settings={
+            "data": str(config.data),
+            "demos": asdict(config.demos),
+            "train_episodes": [str(ref) for ref in split.train],
+            "validation_episodes": [str(ref) for ref in split.validation],
+            "num_samples": len(train_data),
+        },
+    )
+    return trainer.train()
