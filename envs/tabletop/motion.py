@@ -12,6 +12,7 @@ import numpy as np
 import ruckig
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.spatial.transform import Rotation
 
 from vla3d.envs.tabletop.kinematics import follow_line, forward, ik_candidates, pose_error
@@ -26,6 +27,7 @@ BLOCKED_DISTANCE = 0.02
 _SPEED = 0.5
 _ACCELERATION = 0.35
 _JERK_SECONDS = 0.1
+_SMOOTHING = 5
 _LINE_SPEED = 0.30
 _LINE_TURN_RATE = 2.0
 _SETTLE_SECONDS = 0.06
@@ -46,32 +48,42 @@ class Trajectory:
 def time_path(waypoints: Float[np.ndarray, "W 7"], dt: float, min_duration: float = 0.0) -> Trajectory:
     """Time a smooth path from rest to rest, jerk-limited, within the arm's velocity and acceleration limits.
 
-    The path is a cubic spline through evenly spaced waypoints, run through by one scalar motion s(t) (ruckig). The limits of
-    s follow from the chain rule: q' = q_s s' and q'' = q_s s'' + q_ss s'^2, each term given half of the acceleration where
-    the path is curved.
+    The path is a cubic spline q(s) through the waypoints, where s is about the time that the slowest joint needs at its speed
+    limit; one scalar motion s(t) (ruckig) runs through it. Its limits follow from the chain rule: q' = q_s s' and
+    q'' = q_s s'' + q_ss s'^2, where a curved path gives each term half of the acceleration.
 
     Args:
         waypoints: joint angles; two make a straight joint motion.
         dt: time step of the commands, seconds.
         min_duration: lower bound on the cruising time, seconds (a bound on the tool's speed).
     """
-    spline = CubicSpline(np.linspace(0.0, 1.0, len(waypoints)), waypoints)
-    samples = np.linspace(0.0, 1.0, 4 * len(waypoints) + 1)
+    knots = _cruising_times(waypoints, min_duration)
+    spline = CubicSpline(knots, waypoints)
+    samples = np.linspace(0.0, knots[-1], 4 * len(waypoints) + 1)
     slope = np.abs(spline(samples, 1)).max(axis=0) + 1e-9
-    bend = np.abs(spline(samples, 2)).max(axis=0)
-    curved = bool(bend.max() > 1e-6)
-    acceleration = _ACCELERATION * ACCELERATION_LIMIT * (0.5 if curved else 1.0)
-    max_velocity = float((_SPEED * VELOCITY_LIMIT / slope).min())
-    max_velocity = min(max_velocity, float(np.sqrt((acceleration / np.maximum(bend, 1e-9)).min())) if curved else np.inf)
-    max_velocity = min(max_velocity, 1.0 / min_duration if min_duration > 0 else np.inf)
-    progress, rate = _rest_to_rest(max_velocity, float((acceleration / slope).min()), dt)
+    bend = np.abs(spline(samples, 2)).max(axis=0) + 1e-9
+    straight = bool(bend.max() < 1e-6)
+    acceleration = _ACCELERATION * ACCELERATION_LIMIT * (1.0 if straight else 0.5)
+    max_velocity = min(1.0, float((_SPEED * VELOCITY_LIMIT / slope).min()))
+    if not straight:
+        max_velocity = min(max_velocity, float(np.sqrt((acceleration / bend).min())))
+    progress, rate = _rest_to_rest(float(knots[-1]), max_velocity, float((acceleration / slope).min()), dt)
     return Trajectory(positions=spline(progress), velocities=spline(progress, 1) * rate[:, None])
 
 
-def _rest_to_rest(max_velocity: float, max_acceleration: float, dt: float) -> tuple[np.ndarray, np.ndarray]:
-    """The jerk-limited motion from 0 to 1: positions and velocities at the end of every step of ``dt``."""
+def _cruising_times(waypoints: Float[np.ndarray, "W 7"], min_duration: float) -> Float[np.ndarray, "W"]:
+    """When each waypoint is passed at full speed, seconds; smoothed, since a jump in speed would be a bend of the path."""
+    pieces = len(waypoints) - 1
+    times = (np.abs(np.diff(waypoints, axis=0)) / (_SPEED * VELOCITY_LIMIT)).max(axis=1)
+    times = np.maximum(times, max(min_duration, 1e-3) / pieces)
+    times = uniform_filter1d(maximum_filter1d(times, _SMOOTHING, mode="nearest"), _SMOOTHING, mode="nearest")
+    return np.concatenate([[0.0], np.cumsum(times)])
+
+
+def _rest_to_rest(length: float, max_velocity: float, max_acceleration: float, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """The jerk-limited motion from 0 to ``length``: positions and velocities at the end of every step of ``dt``."""
     request = ruckig.InputParameter(1)
-    request.current_position, request.target_position = [0.0], [1.0]
+    request.current_position, request.target_position = [0.0], [length]
     request.max_velocity, request.max_acceleration = [max_velocity], [max_acceleration]
     request.max_jerk = [max_acceleration / _JERK_SECONDS]
     trajectory = ruckig.Trajectory(1)
@@ -79,7 +91,7 @@ def _rest_to_rest(max_velocity: float, max_acceleration: float, dt: float) -> tu
     assert outcome in (ruckig.Result.Working, ruckig.Result.Finished), outcome
     steps = max(1, int(np.ceil(trajectory.duration / dt)))
     states = np.array([trajectory.at_time(min((k + 1) * dt, trajectory.duration))[:2] for k in range(steps)])
-    return np.clip(states[:, 0, 0], 0.0, 1.0), states[:, 1, 0]
+    return np.clip(states[:, 0, 0], 0.0, length), states[:, 1, 0]
 
 
 def action_pose(action: KeyframeAction) -> Float[np.ndarray, "4 4"] | None:

@@ -20,6 +20,7 @@ _REACH = np.array([1.0, 1.0, 0.72, 0.72, 0.36, 0.36, 0.14])
 _START_MARGIN = 0.02
 _START_SLACK = 0.001
 _STRIDE = 0.2
+# Enough for every scene tried, also contrived ones; an impossible motion is given up within some four seconds.
 _MAX_SAMPLES = 3000
 _SHORTCUTS = 80
 
@@ -113,22 +114,30 @@ class _Tree:
     """Configurations and the parent of each."""
 
     def __init__(self, roots: Sequence[np.ndarray]) -> None:
-        self.nodes = [np.asarray(root, dtype=np.float64) for root in roots]
-        self.parents = [-1] * len(self.nodes)
+        self.parents = [-1] * len(roots)
+        self._nodes = np.empty((256, 7))
+        self._nodes[: len(roots)] = roots
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._nodes[index]
 
     def nearest(self, q: np.ndarray) -> int:
-        return int(np.argmin(((np.stack(self.nodes) - q) ** 2).sum(axis=1)))
+        offsets = self._nodes[: len(self.parents)] - q
+        return int(np.argmin((offsets * offsets).sum(axis=1)))
 
     def add(self, q: np.ndarray, parent: int) -> int:
-        self.nodes.append(q)
+        index = len(self.parents)
+        if index == len(self._nodes):
+            self._nodes = np.concatenate([self._nodes, np.empty_like(self._nodes)])
+        self._nodes[index] = q
         self.parents.append(parent)
-        return len(self.nodes) - 1
+        return index
 
     def branch(self, index: int) -> list[np.ndarray]:
         """From the node back to its root."""
         path = []
         while index >= 0:
-            path.append(self.nodes[index])
+            path.append(self._nodes[index])
             index = self.parents[index]
         return path
 
@@ -174,11 +183,11 @@ def _extend(
     """Grow towards a target by one stride, or until blocked; the last new node and whether the target was reached."""
     parent, last = tree.nearest(target), None
     while True:
-        offset = target - tree.nodes[parent]
+        offset = target - tree[parent]
         distance = float(np.linalg.norm(offset))
         arrives = distance <= _STRIDE
-        q = target if arrives else tree.nodes[parent] + offset * (_STRIDE / distance)
-        if not is_free(tree.nodes[parent], q):
+        q = target if arrives else tree[parent] + offset * (_STRIDE / distance)
+        if not is_free(tree[parent], q):
             return last, False
         parent = last = tree.add(q, parent)
         if arrives or not connect:
@@ -198,7 +207,7 @@ def _rrt_connect(
         new, _ = _extend(grow, sample, is_free, connect=False)
         if new is None:
             continue
-        meeting, reached = _extend(other, grow.nodes[new], is_free, connect=True)
+        meeting, reached = _extend(other, grow[new], is_free, connect=True)
         if reached and meeting is not None:
             forward = (grow, new, other, meeting) if grow is trees[0] else (other, meeting, grow, new)
             return forward[0].branch(forward[1])[::-1] + forward[2].branch(forward[3])[1:]

@@ -153,15 +153,14 @@ class Simulation:
         return bool((pair & (contacts.dist <= 0)).any())
 
     def held_body(self) -> int | None:
-        """Id of the body between the fingers (touched by both), lowest id first; None if there is none."""
+        """Id of the movable body between the fingers (touched by both), lowest id first; None if there is none."""
         contacts = self.data.contact
         bodies = self.model.geom_bodyid[contacts.geom[contacts.dist <= 0]]
         touched = []
         for finger in self._finger_bodies:
-            rows = bodies[(bodies == finger).any(axis=1)]
-            touched.append(set(rows[rows != finger].tolist()))
-        both = (touched[0] & touched[1]) - set(self._finger_bodies)
-        return min(both) if both else None
+            touched.append(set(bodies[(bodies == finger).any(axis=1)].ravel().tolist()) - {*self._finger_bodies})
+        both = [body for body in touched[0] & touched[1] if self.model.body_weldid[body] != 0]
+        return min(both, default=None)
 
     def save(self) -> bytes:
         """The complete integration state: `load` continues from it bit for bit."""
