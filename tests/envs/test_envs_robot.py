@@ -3,26 +3,15 @@
 import mujoco
 import numpy as np
 import pytest
+from arm_scenes import bare_model, cube_model
 
-from vla3d.envs.tabletop.robot import HOME_Q, JOINT_HIGH, JOINT_LOW, PANDA, add_panda, configure_physics
-from vla3d.envs.tabletop.simulation import Simulation
-
-
-def build_model(*, cube_half: float | None = None) -> mujoco.MjModel:
-    spec = mujoco.MjSpec()
-    configure_physics(spec)
-    add_panda(spec)
-    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0.4, 0, -0.02], size=[0.6, 0.8, 0.02])
-    if cube_half is not None:
-        cube = spec.worldbody.add_body(name="cube", pos=[0.5, 0, cube_half])
-        cube.add_freejoint()
-        cube.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[cube_half] * 3, mass=0.06, condim=4, solref=[0.01, 1])
-    return spec.compile()
+from vla3d.envs.tabletop.robot import HOME_Q, JOINT_HIGH, JOINT_LOW, PANDA
+from vla3d.envs.tabletop.simulation import Simulation, SimulationError
 
 
 @pytest.fixture(scope="module")
 def model() -> mujoco.MjModel:
-    return build_model(cube_half=0.02)
+    return cube_model()
 
 
 def test_the_tool_points_down_at_home_with_the_fingers_opening_sideways(model):
@@ -88,7 +77,7 @@ def test_saved_state_continues_bit_for_bit(model):
 
 
 def test_a_state_of_another_scene_is_refused(model):
-    state = Simulation(build_model()).save()
+    state = Simulation(bare_model()).save()
     with pytest.raises(ValueError, match="saved from another task"):
         Simulation(model).load(state)
 
@@ -96,3 +85,41 @@ def test_a_state_of_another_scene_is_refused(model):
 def test_only_free_bodies_can_be_placed(model):
     with pytest.raises(ValueError, match="free"):
         Simulation(model).set_free_body(PANDA.hand, [0, 0, 0], [1, 0, 0, 0])
+
+
+def test_servos_hold_against_a_push_and_recover(model):
+    sim = Simulation(model)
+    hand = model.body(PANDA.hand).id
+    sim.data.xfrc_applied[hand, :3] = [0.0, 20.0, 0.0]
+    sim.step(500)
+    pushed = sim.tcp_pose()[:3, 3]
+    sim.data.xfrc_applied[hand] = 0.0
+    sim.step(250)
+    rest = Simulation(model).tcp_pose()[:3, 3]
+    assert 0.0005 < np.linalg.norm(pushed - rest) < 0.01
+    np.testing.assert_allclose(sim.tcp_pose()[:3, 3], rest, atol=2e-4)
+
+
+def test_a_body_between_the_fingers_is_held_and_furniture_is_not():
+    sim = Simulation(cube_model())
+    sim.model.opt.gravity[:] = 0.0  # the cube is put between the open fingers and must wait for them
+    assert sim.held_body() is None
+    sim.set_free_body("cube", sim.tcp_pose()[:3, 3], sim.tcp_quaternion())
+    sim.refresh()
+    sim.set_gripper(False)
+    sim.step(200)
+    assert sim.model.body(sim.held_body()).name == "cube"
+    assert sim.in_contact("cube", PANDA.fingers[0]) and not sim.in_contact("cube", "world")
+    assert 0.036 < sim.gripper_width < 0.04
+    sim.set_gripper(True)
+    sim.step(100)
+    assert sim.held_body() is None
+
+
+def test_a_diverging_scene_is_an_error(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warning to a log file in the working directory
+    sim = Simulation(model)
+    sim.step(1)
+    sim.data.qvel[:] = np.inf
+    with pytest.raises(SimulationError, match="diverged"):
+        sim.step(1)
