@@ -4,10 +4,10 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 import torch
-from huggingface_hub import ModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,12 +17,12 @@ from vla3d.errors import CheckpointError
 from vla3d.policies.base import Policy
 from vla3d.policies.registry import policy_class
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE = "policy.json"
 WEIGHTS_FILE = "model.safetensors"
 _CONTRACT = ("name", "selection_metric")
 
 
-class LearnedPolicy(nn.Module, ModelHubMixin, Policy):
+class LearnedPolicy(nn.Module, Policy):
     """A policy that is trained; subclasses name themselves and the validation metric (lower is better) that picks checkpoints.
 
     Everything that shapes the input (cameras, workspace, resolutions, normalisation, tokenizer) is part of the configuration
@@ -86,15 +86,27 @@ class LearnedPolicy(nn.Module, ModelHubMixin, Policy):
     def _load_parts(cls, directory: Path, config: Mapping[str, Any]) -> Self:
         """Build the policy, with fresh weights, from what ``_save_parts`` wrote."""
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        stored = {"policy": self.name, "config": self._save_parts(save_directory)}
-        (save_directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+    def save_pretrained(self, save_directory: Path | str) -> None:
+        """Write the configuration, the weights and what else is needed to use the policy into a folder; no pickle."""
+        directory = Path(save_directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        stored = {"policy": self.name, "config": self._save_parts(directory)}
+        (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
         weights = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
-        save_file(weights, save_directory / WEIGHTS_FILE)
+        save_file(weights, directory / WEIGHTS_FILE)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **_: Any) -> Self:
-        directory = _local_directory(model_id)
+    def from_pretrained(cls, source: Path | str, *, map_location: str = "cpu") -> Self:
+        """Open a policy for acting.
+
+        Args:
+            source: a folder that ``save_pretrained`` wrote, or ``owner/name`` on the Hugging Face Hub.
+            map_location: torch device.
+
+        Raises:
+            CheckpointError: it is missing, damaged, another policy's, or of another architecture.
+        """
+        directory = _local_directory(str(source))
         stored = read_policy_config(directory)
         if stored["policy"] != cls.name:
             raise CheckpointError(
@@ -103,6 +115,16 @@ class LearnedPolicy(nn.Module, ModelHubMixin, Policy):
         policy = cls._load_parts(directory, stored["config"])
         load_weights(policy, directory / WEIGHTS_FILE)
         return policy.to(map_location).eval()
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True) -> None:
+        """Upload the policy to the Hugging Face Hub (needs a login there)."""
+        from huggingface_hub import HfApi
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api = HfApi()
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repo_id, folder_path=folder)
 
 
 def _local_directory(model_id: str) -> Path:
