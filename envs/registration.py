@@ -48,3 +48,26 @@ def find_task(name: str) -> TaskFactory:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"Task {name!r}: cannot load {point.value} ({error}); mend or uninstall the package.") from error
     return factory
+
+
+def gymnasium_id(task: str) -> str:
+    """``"pick_and_lift"`` is ``"vla3d/PickAndLift-v0"``."""
+    return f"vla3d/{''.join(word.capitalize() for word in task.split('_'))}-v0"
+
+
+def register_gymnasium() -> None:
+    """Register the built-in tasks with gymnasium. Nothing of them is imported before ``gymnasium.make``.
+
+    ``import vla3d.envs`` does this, and so does gymnasium itself through its entry-point group ``gymnasium.envs``.
+    """
+    import gymnasium
+
+    adapter = "vla3d.envs.tabletop.gym_adapter"
+    for task in BUILT_IN:
+        if gymnasium_id(task) not in gymnasium.registry:
+            gymnasium.register(
+                id=gymnasium_id(task),
+                entry_point=f"{adapter}:GymKeyframeEnv",
+                vector_entry_point=f"{adapter}:TabletopVectorEnv",
+                kwargs={"task": task},
+            )

@@ -20,7 +20,7 @@ COLORS: dict[str, Rgb] = {
 
 COLOR_NAMES: tuple[str, ...] = tuple(COLORS)
 
-TABLE: Rgb = (0.46, 0.43, 0.40)
+TABLE: Rgb = (0.58, 0.56, 0.53)
 FLOOR: Rgb = (0.16, 0.17, 0.18)
 CABINET: Rgb = (0.36, 0.27, 0.20)
 NEUTRAL: tuple[Rgb, ...] = (TABLE, FLOOR, CABINET)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from vla3d.envs.base import TICK_SECONDS
 from vla3d.envs.tabletop.episode import EpisodeState, pack, unpack
 from vla3d.envs.tabletop.expert import ScriptedExpert
 from vla3d.envs.tabletop.frames import make_frames
@@ -235,15 +234,11 @@ class TabletopEnv:
     def _held_goals(self, on_tick: Callable[[], None] | None) -> tuple[bool, ...]:
         """For each candidate, whether its goal holds from now on for ``HOLD_SECONDS``; runs the world only if one does now."""
         held = np.array(self._reached())
-        checks = round(HOLD_SECONDS / _CHECK_SECONDS)
-        tick = round(TICK_SECONDS / _CHECK_SECONDS)
-        for check in range(1, checks + 1):
+        for _ in range(round(HOLD_SECONDS / _CHECK_SECONDS)):
             if not held.any():
                 break
-            self.world.run(_CHECK_SECONDS)
+            self._executor.wait(_CHECK_SECONDS, on_tick)
             held &= self._reached()
-            if on_tick is not None and check % tick == 0:
-                on_tick()
         return tuple(bool(value) for value in held)
 
     def _reached(self) -> list[bool]:

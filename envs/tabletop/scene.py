@@ -13,6 +13,9 @@ from vla3d.types import Workspace
 WORKSPACE = Workspace.from_bounds([0.20, -0.36, -0.03], [0.92, 0.36, 0.69])
 """One cube for all tasks. It holds the table where things stand and the room above it that the hand works in."""
 
+START_Q = np.array([0.0, -0.812, 0.0, -2.389, 0.0, 1.577, np.pi / 4])
+"""Arm joints when an episode begins, radians: hand down and drawn back to (0.30, 0, 0.48), so that from above it hides nothing."""
+
 TABLE_CENTER = (0.45, 0.0)
 TABLE_SIZE = (1.2, 1.6)
 TABLE_THICKNESS = 0.04
@@ -29,17 +32,17 @@ class SceneCamera:
 
 
 FIXED_CAMERAS: dict[str, SceneCamera] = {
-    "front": SceneCamera((1.45, 0.0, 0.80), (0.52, 0.0, 0.06), 40.0),
-    "left_shoulder": SceneCamera((-0.10, 0.60, 0.95), (0.56, 0.0, 0.04), 42.0),
-    "right_shoulder": SceneCamera((-0.10, -0.60, 0.95), (0.56, 0.0, 0.04), 42.0),
+    "front": SceneCamera((1.45, 0.0, 0.80), (0.50, 0.0, 0.08), 34.0),
+    "left_shoulder": SceneCamera((-0.05, 0.60, 0.90), (0.54, -0.02, 0.05), 39.0),
+    "right_shoulder": SceneCamera((-0.05, -0.60, 0.90), (0.54, 0.02, 0.05), 39.0),
 }
 WRIST_CAMERA = "wrist"
 CAMERA_NAMES: tuple[str, ...] = (*FIXED_CAMERAS, WRIST_CAMERA)
 
-# In the hand's frame: beside the palm, looking along the fingers and a little inward, so that the finger tips are in view.
-_WRIST_POSITION = (0.07, 0.0, 0.02)
-_WRIST_TARGET = (0.0, 0.0, 0.20)
-_WRIST_FOVY = 75.0
+# In the hand's frame: before the palm, looking along the fingers; the finger tips are at the lower edge of the picture.
+_WRIST_POSITION = (0.075, 0.0, 0.02)
+_WRIST_TARGET = (0.06, 0.0, 0.20)
+_WRIST_FOVY = 84.0
 
 
 def new_scene() -> mujoco.MjSpec:

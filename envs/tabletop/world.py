@@ -9,6 +9,7 @@ from jaxtyping import Float, Int16
 from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.placement import TablePose
 from vla3d.envs.tabletop.robot import PANDA
+from vla3d.envs.tabletop.scene import START_Q
 from vla3d.envs.tabletop.simulation import Simulation
 
 BACKGROUND_ID = 0
@@ -41,7 +42,7 @@ class World:
     def reset(self) -> None:
         """The initial state and colours; objects are then to be arranged."""
         self.model.geom_rgba[:] = self._initial_rgba
-        self.sim.reset()
+        self.sim.reset(START_Q)
 
     def run(self, seconds: float) -> None:
         """Let time pass under the present commands."""
