@@ -159,17 +159,17 @@ class MotionExecutor:
     def _free_path(self, target: Float[np.ndarray, "4 4"]) -> list[Trajectory] | str:
         start = self.sim.joint_targets
         checker = CollisionChecker(self.sim)
-        solved = False
-        # The restarts cost time and lead to postures further away: only where the nearest solutions do not do.
-        for exhaustive in (False, True):
-            candidates = ik_candidates(target, start, self._seed, exhaustive=exhaustive)
-            solved |= bool(candidates)
-            if not exhaustive and not any(checker.segment_is_free(start, candidate.q) for candidate in candidates):
-                continue
-            path = plan_path(checker, start, [candidate.q for candidate in candidates], self._seed)
-            if path is not None:
-                return [time_path(path[i : i + 2], self._dt) for i in range(len(path) - 1)]
-        return "collision" if solved else "unreachable"
+        for candidate in ik_candidates(target, start, self._seed):
+            if checker.segment_is_free(start, candidate.q):
+                return [time_path(np.stack([start, candidate.q]), self._dt)]
+        # Nothing direct: now the restarts pay, which find postures further away, and the search for a way around.
+        candidates = ik_candidates(target, start, self._seed, exhaustive=True)
+        if not candidates:
+            return "unreachable"
+        path = plan_path(checker, start, [candidate.q for candidate in candidates], self._seed)
+        if path is None:
+            return "collision"
+        return [time_path(path[i : i + 2], self._dt) for i in range(len(path) - 1)]
 
     def _follow(self, trajectory: Trajectory, on_tick: Callable[[], None] | None) -> bool:
         """Run the servos along a trajectory; stop where the arm stands and return False once it is held up by something."""

@@ -46,13 +46,16 @@ class CollisionChecker:
         robot = [self._model.body(name).id for name in PANDA.bodies[1:]]
         self._held = self._attach(sim.held_body())
         held = [] if self._held is None else [self._held]
-        self._moves = np.isin(self._model.geom_bodyid, robot + held)
-        self._grasping = np.isin(self._model.geom_bodyid, [self._hand, *(self._model.body(n).id for n in PANDA.fingers)])
-        self._is_held = np.isin(self._model.geom_bodyid, held)
-        self._model.geom_margin[self._moves] = _START_MARGIN
+        moving = np.isin(self._model.geom_bodyid, robot + held)
+        grasping = [self._hand, *(self._model.body(name).id for name in PANDA.fingers)]
+        # Lists, not arrays: they are read one element at a time, for every contact of every checked configuration.
+        self._moves: list[bool] = moving.tolist()
+        self._grasps: list[bool] = np.isin(self._model.geom_bodyid, grasping).tolist()
+        self._is_held: list[bool] = np.isin(self._model.geom_bodyid, held).tolist()
+        self._model.geom_margin[moving] = _START_MARGIN
         start = self.near_pairs(sim.arm_q)
         self._allowed = {pair: min(distance, 0.0) - _START_SLACK for pair, distance in start.items()}
-        self._model.geom_margin[self._moves] = CLEARANCE
+        self._model.geom_margin[moving] = CLEARANCE
 
     def _attach(self, body: int | None) -> int | None:
         """Remember where a held free body sits in the hand; anything else that is touched stays an obstacle."""
@@ -94,8 +97,8 @@ class CollisionChecker:
     def _matters(self, first: int, second: int) -> bool:
         if not (self._moves[first] or self._moves[second]):
             return False
-        held, grasping = self._is_held, self._grasping
-        return not ((held[first] and grasping[second]) or (held[second] and grasping[first]))
+        held, grasps = self._is_held, self._grasps
+        return not ((held[first] and grasps[second]) or (held[second] and grasps[first]))
 
     def is_free(self, q: Float[np.ndarray, "7"]) -> bool:
         """Whether nothing comes too near at joint angles ``q`` (radians)."""
