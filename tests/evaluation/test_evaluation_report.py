@@ -61,7 +61,8 @@ def finished(folder: Path, outcomes: list[str | None], control: str = "none", po
     records = [
         EpisodeRecord(
             task="lift", index=i, seed=100 + i, variation=0, instruction="lift the blue ball",
-            shown=NASTY if i == 0 else "lift it", success=reason is None, old_goal=reason == "wrong_object", failure=reason, answer="absent" if i == 1 else None,
+            shown=NASTY if i == 0 else "lift it",
+            success=reason is None, old_goal=reason == "wrong_object", failure=reason, answer="absent" if i == 1 else None,
             actions=(action,), decision_seconds=0.02, seconds=1.0,
         )
         for i, reason in enumerate(outcomes)

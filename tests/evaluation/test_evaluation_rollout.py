@@ -10,7 +10,8 @@ import pytest
 from evaluation_fakes import FakeEnv, Obedient
 
 from vla3d.commands.rollout import rollout
-from vla3d.errors import CheckpointError, ConfigError, DataError
+from vla3d.data.locking import DatasetLock
+from vla3d.errors import CheckpointError, ConfigError, DataError, DatasetLockedError
 from vla3d.evaluation import rollout as rollout_module
 from vla3d.evaluation import worker
 from vla3d.evaluation.config import RolloutConfig
@@ -210,6 +211,12 @@ def test_user_errors_come_before_any_work(tmp_path: Path, started: list[Any]) ->
     with pytest.raises(ConfigError, match="has weights; give checkpoint=RUN"):
         policy_name(config(out, policy="bridgevla"))
     assert not out.exists() and not started
+
+
+def test_two_rollouts_in_one_folder(tmp_path: Path, started: list[Any]) -> None:
+    with DatasetLock(tmp_path), pytest.raises(DatasetLockedError, match="is being written by process"):
+        evaluate(config(tmp_path))
+    assert not started and evaluate(config(tmp_path)).summary["mean_success"] == 1.0
 
 
 def test_a_damaged_record_is_named(tmp_path: Path, started: list[Any]) -> None:

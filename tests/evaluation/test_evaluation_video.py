@@ -72,6 +72,7 @@ def test_heat_overlay_marks_the_peak_and_keeps_views_without_heat() -> None:
     view[:, :5] = 0
     heat = np.zeros((20, 20), dtype=np.float32)
     plain = drawing.heat_overlay(view, heat)
+    np.testing.assert_array_equal(drawing.heat_overlay(view, np.full_like(heat, 0.0025)), plain)
     assert (plain[10:] == 127).all() and (plain[:5] == drawing.PANEL).all()
     heat[12, 7] = 0.3
     hot = drawing.heat_overlay(view, heat)

@@ -1,6 +1,7 @@
 """Drawing helpers of videos and key-frame strips: fonts, text that fits, heat over a picture, depth as colour."""
 
 import importlib.util
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 # Heat runs from violet over red and orange to pale yellow: readable on dark views and for colour-blind eyes.
 _HEAT = np.array([[70, 20, 110], [170, 40, 110], [235, 95, 60], [255, 180, 50], [255, 250, 190]], dtype=np.float32)
 _DEPTH = np.array([[253, 231, 180], [120, 190, 170], [50, 120, 160], [40, 60, 110], [24, 24, 48]], dtype=np.float32)
+# A peak this many times the mean is drawn at full strength; a trained policy's are ten times sharper.
+_SHARP = 30.0
 _SYSTEM_FONTS = Path("/usr/share/fonts/truetype/dejavu")
 
 
@@ -61,20 +64,21 @@ def write_fitting(
 
 
 def heat_overlay(view: Float[np.ndarray, "3 R R"], heatmap: Float[np.ndarray, "R R"]) -> UInt8[np.ndarray, "R R 3"]:
-    """A rendered view with its heatmap laid over it, scaled so that the hottest pixel is opaque enough to see.
+    """A rendered view with its heatmap laid over it: opaque where a sharp map peaks, faint where a map hardly prefers anything.
 
     Args:
         view: RGB in [0, 1]; pure black is empty space and is drawn in the panel's colour.
-        heatmap: heat, at least 0; a map without heat leaves the view as it is.
+        heatmap: heat, at least 0; a map that is the same everywhere leaves the view as it is.
     """
     picture = np.moveaxis(np.clip(np.nan_to_num(view), 0, 1), 0, -1).astype(np.float32) * 255
     picture[(picture == 0).all(axis=-1)] = PANEL
     heat = np.clip(np.nan_to_num(heatmap), 0, None).astype(np.float32)
     if heat.max() <= 0:
         return picture.astype(np.uint8)
+    strength = min(1.0, math.log(heat.max() / heat.mean()) / math.log(_SHARP))
     heat = heat / heat.max()
     # The square root lets the faint flanks of a sharp peak be seen; the peak stays the only bright spot.
-    alpha = 0.85 * np.sqrt(heat)[..., None]
+    alpha = 0.85 * strength * np.sqrt(heat)[..., None]
     return np.asarray(picture * (1 - alpha) + ramp(heat, _HEAT) * alpha, dtype=np.uint8)
 
 

@@ -126,20 +126,21 @@ class VideoLayout:
             self._row_title(draw, _LOOKS[look], top)
             for column, name in enumerate(explanation.view_names[:3]):
                 view, heat = explanation.views[look, column], explanation.heatmaps[look, column]
+                tile = scaled(heat_overlay(view, heat), _TILE)
+                self._mark_peak(tile, heat)
                 place = (_GRID_LEFT + column * (_TILE + _GAP), top)
-                panel.paste(scaled(heat_overlay(view, heat), _TILE), place)
-                self._mark_peak(draw, heat, place)
+                panel.paste(tile, place)
                 draw.text(
                     (place[0] + 8, top + 6), name, font=font(13, bold=True), fill=TEXT, stroke_width=2, stroke_fill=BACKGROUND
                 )
 
     @staticmethod
-    def _mark_peak(draw: ImageDraw.ImageDraw, heat: np.ndarray, place: tuple[int, int]) -> None:
+    def _mark_peak(tile: Image.Image, heat: np.ndarray) -> None:
         if not np.isfinite(heat).all() or heat.max() <= 0:
             return
         row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-        x = place[0] + (column + 0.5) * _TILE / heat.shape[1]
-        y = place[1] + (row + 0.5) * _TILE / heat.shape[0]
+        x, y = (column + 0.5) * _TILE / heat.shape[1], (row + 0.5) * _TILE / heat.shape[0]
+        draw = ImageDraw.Draw(tile)
         # The ring is dark inside and light outside so that it shows on any ground.
         draw.ellipse((x - 11, y - 11, x + 11, y + 11), outline=BACKGROUND, width=3)
         draw.ellipse((x - 12, y - 12, x + 12, y + 12), outline=TEXT, width=2)

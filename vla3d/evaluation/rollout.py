@@ -15,6 +15,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from vla3d import __version__
+from vla3d.data.locking import DatasetLock
 from vla3d.envs.registration import task_names
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation import worker
@@ -47,6 +48,7 @@ def evaluate(config: RolloutConfig) -> Evaluation:
     Raises:
         ConfigError: unknown names; a folder that holds other settings; recorded states that are missing.
         CheckpointError: a checkpoint that cannot be opened.
+        DatasetLockedError: another process is at work in the folder.
     """
     for task in config.tasks:
         if task not in task_names():
@@ -56,23 +58,25 @@ def evaluate(config: RolloutConfig) -> Evaluation:
     jobs = plan(config)
     if config.rerun:
         require("rerun")  # better now than after all episodes
-    folder.begin(settings)
-    with _Team(config, len(jobs)) as team:
-        records = _run_missing(config, folder, jobs, team)
-        chosen = [record for episodes in records.values() for record in films(episodes, config.videos)]
-        other_course = _film(config, folder, jobs, chosen, team)
-    summary = {
-        **summarise(records, settings),
-        "checkpoint": None if config.checkpoint is None else str(config.checkpoint),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_atomic(config.out / "rollout.json", (json.dumps(summary, indent=2) + "\n").encode())
-    report = None
-    if config.report:
-        from vla3d.evaluation.report import write_report
+    config.out.mkdir(parents=True, exist_ok=True)
+    with DatasetLock(config.out):
+        folder.begin(settings)
+        with _Team(config, len(jobs)) as team:
+            records = _run_missing(config, folder, jobs, team)
+            chosen = [record for episodes in records.values() for record in films(episodes, config.videos)]
+            other_course = _film(config, folder, jobs, chosen, team)
+        summary = {
+            **summarise(records, settings),
+            "checkpoint": None if config.checkpoint is None else str(config.checkpoint),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_atomic(config.out / "rollout.json", (json.dumps(summary, indent=2) + "\n").encode())
+        report = None
+        if config.report:
+            from vla3d.evaluation.report import write_report
 
-        report = write_report(config.out, compare=config.compare)
-    return Evaluation(folder=config.out, summary=summary, report=report, other_course=tuple(other_course))
+            report = write_report(config.out, compare=config.compare)
+        return Evaluation(folder=config.out, summary=summary, report=report, other_course=tuple(other_course))
 
 
 def shared_settings(config: RolloutConfig) -> dict[str, Any]:
