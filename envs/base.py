@@ -1,7 +1,7 @@
 """What an environment is to the rest of the house, and how one is made by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,6 @@ success carries one of them all: why it failed.
 """
 
 
-@runtime_checkable
 class KeyframeEnv(Protocol):
     """One task in one simulated world that acts on keyframe actions.
 

@@ -1,5 +1,6 @@
 """The environment of a tabletop task: episodes, observations, goals that hold for a second, exact save and restore."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -95,9 +96,12 @@ class TabletopEnv:
         """Begin an episode without looking at it.
 
         Raises:
-            ConfigError: when the variation or the paraphrase does not exist.
+            ConfigError: when the seed is negative, or the variation or the paraphrase does not exist.
         """
-        rng = np.random.default_rng(seed)
+        if seed < 0:
+            raise ConfigError(f"seed: got {seed}, expected 0 or more.")
+        # The task's name takes part, so that one seed does not give every task the same draws.
+        rng = np.random.default_rng([zlib.crc32(self.task.encode()), seed])
         # Both are drawn even when given, so that giving one leaves the rest of the scene as it was.
         drawn = int(rng.integers(self.num_variations))
         variation = drawn if variation is None else _checked("variation", variation, self.num_variations)

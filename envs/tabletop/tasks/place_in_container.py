@@ -8,7 +8,7 @@ import numpy as np
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.expert import body_yaw, top_down, wrap
 from vla3d.envs.tabletop.objects import BOX_OUTER, BOX_RIM, CUBE_EDGE, add_open_box, inside_open_box
-from vla3d.envs.tabletop.placement import Footprint, draw_layout
+from vla3d.envs.tabletop.placement import Footprint, SpawnRange, draw_layout
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
 from vla3d.envs.tabletop.tasks.cubes import (
     CLEARANCE,
@@ -24,7 +24,10 @@ from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
 
 BOX = "box"
-_BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=SPAWN)
+BOX_SPAWN = SpawnRange(x=SPAWN.x, y=(-0.25, 0.25), yaw=SPAWN.yaw)
+"""Where the middle of the box stands: its corners, too, stay in the workspace."""
+
+_BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=BOX_SPAWN)
 _RESTING_SPEED = 0.02
 _CARRY_HEIGHT = CUBE_EDGE / 2 + 0.10
 _DROP_HEIGHT = BOX_RIM + 0.01 + CUBE_EDGE / 2
