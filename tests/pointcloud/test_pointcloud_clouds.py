@@ -25,7 +25,7 @@ seeds = st.integers(0, 2**31 - 1)
 def _frames(seed: int, batch: int = 2, cameras: int = 3, height: int = 5, width: int = 7):
     generator = torch.Generator().manual_seed(seed)
     rgb = torch.randint(0, 256, (batch, cameras, height, width, 3), generator=generator, dtype=torch.uint8)
-    depth = torch.rand(batch, cameras, height, width, generator=generator) * 2
+    depth = torch.rand(batch, cameras, height, width, generator=generator) * 2 + 0.2
     holes = torch.rand(depth.shape, generator=generator)
     depth[holes < 0.1], depth[holes > 0.9] = 0.0, math.nan
     intrinsics = torch.from_numpy(pinhole_intrinsics(1.2, height, width)).float().expand(batch, cameras, 3, 3)

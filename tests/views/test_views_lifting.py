@@ -92,8 +92,9 @@ def test_lifting_the_targets_of_a_point_returns_it(names, seed, size):
     point = (torch.rand(2, 3, generator=generator) * 2 - 1) * reach
     targets = heatmap_targets(project_to_views(point[:, None], views, size)[:, 0], size)
     lifted, score = lift_heatmaps(targets, views)
-    half_pixel = 1 / size if views.axis_aligned else 1.5 / size
-    assert (lifted - point).abs().max() <= half_pixel + 1e-5
+    # Voxels of an oblique view fall between its pixels: a whole pixel there, half a pixel otherwise.
+    bound = 1 / size if views.axis_aligned else 2 / size
+    assert (lifted - point).abs().max() <= bound + 1e-5
     assert (score > 0).all()
 
 

@@ -55,11 +55,11 @@ def test_refusals():
     with pytest.raises(ValueError, match="its own name"):
         ViewSet.from_names(("top", "top"))
     with pytest.raises(ValueError, match="right x down = forward"):
-        VirtualCamera("mirrored", (1, 0, 0), (0, 1, 0), (0, 0, -1))
+        VirtualCamera("mirrored", (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
     with pytest.raises(ValueError, match="parallel"):
-        VirtualCamera.looking("down", (0, 0, -1))
+        VirtualCamera.looking("down", (0.0, 0.0, -1.0))
     with pytest.raises(ValueError, match="parallel"):
-        VirtualCamera.looking("nowhere", (0, 0, 0))
+        VirtualCamera.looking("nowhere", (0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match="batch, points, 3"):
         project_to_views(torch.zeros(4, 3), ViewSet.from_names(), 8)
 

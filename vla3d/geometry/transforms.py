@@ -1,7 +1,6 @@
 """Rigid transforms as 4x4 matrices, and similarity transforms (uniform scale and shift, no rotation)."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -27,7 +26,7 @@ def invert_transform(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*
 
 
 def transform_points(
-    transform: Float[Tensor, "*batch 4 4"], points: Float[Tensor, "*batch N 3"]
+    transform: Float[Tensor, "*#batch 4 4"], points: Float[Tensor, "*#batch N 3"]
 ) -> Float[Tensor, "*batch N 3"]:
     """Apply a rigid transform to points, metres."""
     return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
@@ -53,7 +52,7 @@ class SimilarityTransform:
             )
 
     @classmethod
-    def about(cls, center: Float[Tensor, "B 3"], scale: float | Float[Tensor, "B"]) -> Self:
+    def about(cls, center: Float[Tensor, "B 3"], scale: float | Float[Tensor, "B"]) -> "SimilarityTransform":
         """The transform ``p -> (p - center) * scale``."""
         factor = torch.as_tensor(scale, dtype=center.dtype, device=center.device).expand(center.shape[0])
         return cls(scale=factor, translation=-center * factor[:, None])
@@ -63,15 +62,15 @@ class SimilarityTransform:
         middle = (1,) * (points.ndim - 2)
         return points * self.scale.view(-1, *middle, 1) + self.translation.view(-1, *middle, 3)
 
-    def inverse(self) -> Self:
+    def inverse(self) -> "SimilarityTransform":
         """The transform that undoes this one."""
-        return type(self)(scale=1 / self.scale, translation=-self.translation / self.scale[:, None])
+        return SimilarityTransform(scale=1 / self.scale, translation=-self.translation / self.scale[:, None])
 
-    def compose(self, first: Self) -> Self:
+    def compose(self, first: "SimilarityTransform") -> "SimilarityTransform":
         """The transform that applies ``first``, then this one: ``a.compose(b).apply(p) == a.apply(b.apply(p))``."""
         translation = self.scale[:, None] * first.translation + self.translation
-        return type(self)(scale=self.scale * first.scale, translation=translation)
+        return SimilarityTransform(scale=self.scale * first.scale, translation=translation)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "SimilarityTransform":
         """The same transform on another device."""
-        return type(self)(scale=self.scale.to(device), translation=self.translation.to(device))
+        return SimilarityTransform(scale=self.scale.to(device), translation=self.translation.to(device))

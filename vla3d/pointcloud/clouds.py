@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
 from vla3d.geometry import SimilarityTransform, transform_points, unproject
@@ -25,7 +24,7 @@ class PointCloud:
 
     points: Float32[Tensor, "B N 3"]
     colors: Float32[Tensor, "B N 3"]
-    lengths: Int64[Tensor, "B"]
+    lengths: Int[Tensor, "B"]
 
     def __post_init__(self) -> None:
         shape = self.points.shape
@@ -40,12 +39,12 @@ class PointCloud:
         """Which entries are points rather than padding."""
         return torch.arange(self.points.shape[1], device=self.points.device) < self.lengths[:, None]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "PointCloud":
         """The same clouds on another device."""
-        return type(self)(points=self.points.to(device), colors=self.colors.to(device), lengths=self.lengths.to(device))
+        return PointCloud(points=self.points.to(device), colors=self.colors.to(device), lengths=self.lengths.to(device))
 
     @classmethod
-    def stack(cls, clouds: Sequence["PointCloud"]) -> Self:
+    def stack(cls, clouds: Sequence["PointCloud"]) -> "PointCloud":
         """Join batches of any sizes into one, padded to the largest.
 
         Raises:

@@ -6,7 +6,7 @@ This is the door: it validates and calls the torch reference, and faster kernels
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from vla3d.views.reference import splat as reference
@@ -39,7 +39,7 @@ class RenderedViews:
 def render_views(
     points: Float[Tensor, "B N 3"],
     colors: Float[Tensor, "B N 3"],
-    lengths: Int64[Tensor, "B"],
+    lengths: Int[Tensor, "B"],
     views: ViewSet,
     resolution: int,
     footprint: int = 1,

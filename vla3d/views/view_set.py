@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ class VirtualCamera:
             )
 
     @classmethod
-    def looking(cls, name: str, forward: Sequence[float], up: Sequence[float] = (0.0, 0.0, 1.0)) -> Self:
+    def looking(cls, name: str, forward: Sequence[float], up: Sequence[float] = (0.0, 0.0, 1.0)) -> "VirtualCamera":
         """The camera that looks along ``forward`` with ``up`` towards the top of its image.
 
         Raises:
@@ -87,13 +86,13 @@ def _vector(values: np.ndarray) -> Vector:
 VIEW_PRESETS: dict[str, VirtualCamera] = {
     camera.name: camera
     for camera in (
-        VirtualCamera.looking("top", (0, 0, -1), up=(1, 0, 0)),
-        VirtualCamera.looking("front", (-1, 0, 0)),
-        VirtualCamera.looking("right", (0, 1, 0)),
-        VirtualCamera.looking("left", (0, -1, 0)),
-        VirtualCamera.looking("back", (1, 0, 0)),
-        VirtualCamera.looking("front_left", (-1, -1, -1)),
-        VirtualCamera.looking("front_right", (-1, 1, -1)),
+        VirtualCamera.looking("top", (0.0, 0.0, -1.0), up=(1.0, 0.0, 0.0)),
+        VirtualCamera.looking("front", (-1.0, 0.0, 0.0)),
+        VirtualCamera.looking("right", (0.0, 1.0, 0.0)),
+        VirtualCamera.looking("left", (0.0, -1.0, 0.0)),
+        VirtualCamera.looking("back", (1.0, 0.0, 0.0)),
+        VirtualCamera.looking("front_left", (-1.0, -1.0, -1.0)),
+        VirtualCamera.looking("front_right", (-1.0, 1.0, -1.0)),
     )
 }
 
@@ -113,7 +112,7 @@ class ViewSet:
             raise ValueError(f"view set: got {list(self.names)}, expected at least one camera, each with its own name.")
 
     @classmethod
-    def from_names(cls, names: Sequence[str] = ("top", "front", "right")) -> Self:
+    def from_names(cls, names: Sequence[str] = ("top", "front", "right")) -> "ViewSet":
         """Build from names of `VIEW_PRESETS`.
 
         Raises:

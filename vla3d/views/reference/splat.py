@@ -10,7 +10,7 @@ repeat until nothing is nearer 20, sorting the keys 42.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from vla3d.views.projection import along, to_pixel
@@ -24,7 +24,7 @@ _INDEX_BITS = 32
 def splat(
     points: Float[Tensor, "B N 3"],
     colors: Float[Tensor, "B N 3"],
-    lengths: Int64[Tensor, "B"],
+    lengths: Int[Tensor, "B"],
     views: ViewSet,
     resolution: int,
     footprint: int,
@@ -41,7 +41,7 @@ def splat(
 
 
 def z_buffer(
-    points: Float[Tensor, "B N 3"], lengths: Int64[Tensor, "B"], views: ViewSet, resolution: int, footprint: int
+    points: Float[Tensor, "B N 3"], lengths: Int[Tensor, "B"], views: ViewSet, resolution: int, footprint: int
 ) -> Int64[Tensor, "B V R R"]:
     """Smallest key of each pixel, `EMPTY_KEY` where no point falls."""
     batch, count = points.shape[:2]
