@@ -194,6 +194,14 @@ def test_recorded_states_are_evaluated_on(tmp_path: Path, started: list[Any]) ->
         evaluate(config(tmp_path / "b", policy="random", states=tmp_path / "states", seed=77))
 
 
+@pytest.mark.parametrize("seed", ["x", "9" * 12, str(3 << 29), str(scene_seed("train", 0, "fake", 0))])
+def test_states_of_training_scenes_are_refused(tmp_path: Path, started: list[Any], seed: str) -> None:
+    (tmp_path / "states/fake").mkdir(parents=True)
+    (tmp_path / f"states/fake/0000_{seed}.state").write_bytes(b"")
+    with pytest.raises(ConfigError, match="expected the seed of a test scene"):
+        evaluate(config(tmp_path / "a", tasks=["fake"], episodes=1, states=tmp_path / "states"))
+
+
 def test_states_are_recorded_for_episodes_that_ran_without(tmp_path: Path, started: list[Any]) -> None:
     evaluate(config(tmp_path / "a"))
     evaluate(config(tmp_path / "a", save_states=tmp_path / "states"))

@@ -26,7 +26,7 @@ from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
 from vla3d.evaluation.summary import summarise
 from vla3d.evaluation.workers import WorkerPool, available_cores
 from vla3d.optional import require
-from vla3d.seeding import scene_seed
+from vla3d.seeding import scene_seed, split_of
 
 _VERSIONED = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "transformers")
 
@@ -105,7 +105,7 @@ def plan(config: RolloutConfig) -> list[EpisodeJob]:
     for task in config.tasks:
         for index in range(config.episodes):
             state = None if config.states is None else _find_state(config.states, task, index)
-            seed = scene_seed("test", config.seed, task, index) if state is None else int(state.stem.split("_")[1])
+            seed = scene_seed("test", config.seed, task, index) if state is None else _seed_of(state)
             keep = None if config.save_states is None else config.save_states / task / f"{index:04d}_{seed}.state"
             jobs.append(EpisodeJob(task=task, index=index, seed=seed, state=state, save_state=keep))
     return jobs
@@ -204,6 +204,16 @@ def _find_state(states: Path, task: str, index: int) -> Path:
             f"record them with save_states={states}, or ask for fewer episodes."
         )
     return found[0]
+
+
+def _seed_of(state: Path) -> int:
+    """The scene seed in the name of a recorded state; only test scenes are evaluated on."""
+    seed = state.stem.split("_")[1]
+    if not seed.isdecimal() or int(seed) >= 3 << 29 or split_of(int(seed)) != "test":
+        raise ConfigError(
+            f"states: got {state}, expected the seed of a test scene in its name; record it with save_states=DIR."
+        )
+    return int(seed)
 
 
 def _states_digest(config: RolloutConfig) -> str:
