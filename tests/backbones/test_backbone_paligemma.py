@@ -88,9 +88,9 @@ def test_nano_is_small_and_quick(nano: PaliGemmaBackbone) -> None:
         with torch.inference_mode():
             times = []
             for _ in range(20):
-                start = time.perf_counter()
+                start = time.process_time()
                 nano(pictures, text)
-                times.append(time.perf_counter() - start)
+                times.append(time.process_time() - start)
     finally:
         torch.set_num_threads(threads)
     assert min(times) < 0.030  # 3 ms on an idle core; ten times that still excludes a rebuilt mask or cache
@@ -231,7 +231,7 @@ def test_wrong_shapes_are_named(nano: PaliGemmaBackbone) -> None:
         ({"size": "nanoo"}, "Unknown backbone size 'nanoo'. Did you mean"),
         ({"mask": "causal"}, "Unknown attention mask"),
         ({"resolution": 100}, "multiple of patch"),
-        ({"vision_width": 66}, "multiple of vision_heads"),
+        ({"vision_width": 65}, "multiple of vision_heads"),
         ({"text_kv_heads": 3}, "multiple of text_kv_heads"),
         ({"text_head_dim": 7}, "even number"),
         ({"num_views": 0}, "num_views is 0"),
