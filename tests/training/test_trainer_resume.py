@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_model import ToyData, ToyModel, toy_config, toy_trainer
+from toy_model import SlowModel, ToyData, ToyModel, toy_config, toy_trainer
 
 from vla3d.errors import CheckpointError, ConfigError
 from vla3d.training.checkpoint import CheckpointStore, step_name
@@ -51,7 +51,9 @@ def wait_for_step(out: Path, step: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         log = out / "metrics.jsonl"
-        if log.exists() and any(json.loads(line)["step"] >= step for line in log.read_text().splitlines() if line.endswith("}")):
+        if log.exists() and any(
+            json.loads(line)["step"] >= step for line in log.read_text().splitlines() if line.endswith("}")
+        ):
             return
         time.sleep(0.005)
     raise AssertionError(f"step {step} was never reached")
@@ -121,7 +123,7 @@ def test_resuming_a_finished_run_changes_nothing(undisturbed: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [14, 28, 49])
+@pytest.mark.parametrize("step", [14, 49])
 def test_resumes_exactly_after_sigkill(undisturbed: Path, tmp_path: Path, step: int) -> None:
     out = tmp_path / "run"
     process = start(out, "--slow")
@@ -154,7 +156,9 @@ def load_all(out: Path) -> dict[str, bytes]:
     return {name: data for name, data in final_files(out).items() if name.endswith(".safetensors")}
 
 
-def test_ctrl_c_during_validation_repeats_it_on_resume(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_validation_repeats_it_on_resume(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
     trainer = toy_trainer(out)
     original = ToyModel.metrics
@@ -178,7 +182,7 @@ def test_ctrl_c_during_validation_repeats_it_on_resume(undisturbed: Path, tmp_pa
 
 def test_a_time_limit_stops_early_and_can_be_resumed(undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = toy_trainer(out, slow=True, max_minutes=0.2 / 60).train()
+    result = toy_trainer(out, model=SlowModel, max_minutes=0.2 / 60).train()
     assert result.stopped_by == "time" and 0 < result.step < 60
     assert result.metrics.keys() == {"error", "first_x"}  # it was validated
     assert toy_trainer(out, resume=True).train().stopped_by == "steps"
@@ -218,7 +222,7 @@ def test_other_settings_are_refused(undisturbed: Path, changes: dict[str, object
 
 def test_another_architecture_is_refused_by_name(undisturbed: Path) -> None:
     trainer = Trainer(toy_config(), ToyModel(width=24), ToyData(50), ToyData(13), out=undisturbed, resume=True)
-    with pytest.raises(CheckpointError, match="model.width: stored 16, now 24"):
+    with pytest.raises(CheckpointError, match=r"model\.width: stored 16, now 24"):
         trainer.train()
 
 
@@ -239,7 +243,7 @@ def test_other_data_is_refused(undisturbed: Path) -> None:
 
 
 def test_a_folder_with_a_run_is_not_overwritten(undisturbed: Path) -> None:
-    with pytest.raises(ConfigError, match="already holds a run.*resume=true"):
+    with pytest.raises(ConfigError, match=r"already holds a run.*resume=true"):
         toy_trainer(undisturbed).train()
 
 

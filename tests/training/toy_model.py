@@ -57,13 +57,13 @@ class ToyModel(nn.Module):
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         self.trained_on.append(batch["index"].tolist())
-        noise = torch.randn(batch["x"].shape, generator=generator) * 0.05
+        noise = torch.randn(batch["x"].shape, generator=generator, device=generator.device) * 0.05
         scale = 1.0 + 0.01 * (np.random.random() + random.random())
         error = (self((batch["x"] + noise) * scale) - batch["y"]).square().mean()
-        return {"loss": error, "scale": torch.tensor(scale)}
+        return {"loss": error, "scale": torch.tensor(scale, device=error.device)}
 
     def metrics(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        return {"error": float((self(batch["x"]) - batch["y"]).square().mean()), "first_x": float(batch["x"][:, 0].mean())}
+        return {"error": (self(batch["x"]) - batch["y"]).square().mean().item(), "first_x": float(batch["x"][:, 0].mean())}
 
     def collate(self, samples: Sequence[dict[str, Tensor | int]]) -> dict[str, Tensor]:
         columns = {key: torch.stack([torch.as_tensor(sample[key]) for sample in samples]) for key in ("x", "y", "index")}
@@ -76,6 +76,26 @@ class ToyModel(nn.Module):
         save_directory.mkdir()
         (save_directory / "config.json").write_text(json.dumps({"width": self.width}))
         save_file({key: value.contiguous() for key, value in self.state_dict().items()}, save_directory / "model.safetensors")
+
+
+class PlainModel(ToyModel):
+    """Computes the same gradient however its batch is cut up."""
+
+    def __init__(self) -> None:
+        super().__init__(dropout=0.0)
+        self.batch_norm = nn.Identity()  # type: ignore[assignment]
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": (self(batch["x"]) - batch["y"]).square().mean()}
+
+
+class DyingModel(ToyModel):
+    """Kills its process in the middle of update 25."""
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        if len(self.trained_on) == 25:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(batch, generator)
 
 
 class SlowModel(ToyModel):
@@ -97,18 +117,18 @@ def toy_config(**changes: object) -> TrainerConfig:
         "validate_every": 20,
         "save_every": 10,
         "log_every": 7,
+        "precision": "fp32",
         "progress": False,
     }
     return TrainerConfig.from_mapping({**settings, **changes})
 
 
-def toy_trainer(out: Path, *, resume: bool = False, slow: bool = False, **changes: object) -> Trainer:
+def toy_trainer(out: Path, *, resume: bool = False, model: type[ToyModel] = ToyModel, **changes: object) -> Trainer:
     """A trainer whose model has the same initial weights every time."""
     torch.manual_seed(1)
     np.random.seed(2)
     random.seed(3)
-    model = SlowModel() if slow else ToyModel()
-    return Trainer(toy_config(**changes), model, ToyData(50), ToyData(13, seed=9), out=out, resume=resume)
+    return Trainer(toy_config(**changes), model(), ToyData(50), ToyData(13, seed=9), out=out, resume=resume)
 
 
 def main() -> None:
@@ -116,11 +136,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--slow", dest="model", action="store_const", const=SlowModel, default=ToyModel)
+    parser.add_argument("--dying", dest="model", action="store_const", const=DyingModel)
+    parser.add_argument("--plain", dest="model", action="store_const", const=PlainModel)
     parser.add_argument("--set", type=json.loads, default={})
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    trainer = toy_trainer(arguments.out, resume=arguments.resume, slow=arguments.slow, **arguments.set)
+    trainer = toy_trainer(arguments.out, resume=arguments.resume, model=arguments.model, **arguments.set)
     try:
         trainer.train()
     except KeyboardInterrupt:

@@ -137,7 +137,9 @@ class CheckpointStore:
         _sync(self.root)
 
     def _cannot_save(self, step: int, error: Exception) -> CheckpointError:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or "os error 28" in str(error)
+        number = re.search(r"os error (\d+)", str(error))  # how safetensors reports it
+        code = int(number[1]) if number else getattr(error, "errno", None)
+        full = code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
         try:
             free = f"{shutil.disk_usage(self.root).free / 1e6:.0f} MB free"
         except OSError:

@@ -80,7 +80,7 @@ class Engine:
         """
         rank = self.processes.rank
         self._generator.manual_seed(step_seed(self.config.seed, step, rank, "generator"))
-        torch.manual_seed(step_seed(self.config.seed, step, rank, "global"))  # for dropout, which takes no generator
+        seed_default_generator(step_seed(self.config.seed, step, rank, "global"), self.device)  # dropout draws on it
         set_learning_rate(self.optimizer, learning_rate(self.config, step))
         with self.autocast():
             losses = self._loss(batch, self._generator)
@@ -124,6 +124,13 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16
     # On CPU bf16 pays only for large matrices on some processors, so it is left to whoever measures it.
     return torch.bfloat16 if precision == "auto" and device.type == "cuda" and has_bf16 else None
+
+
+def seed_default_generator(seed: int, device: torch.device) -> None:
+    """Seed torch's default generators in use; ``torch.manual_seed`` does too, but takes a millisecond to visit every backend."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def step_seed(seed: int, step: int, rank: int, stream: str) -> int:

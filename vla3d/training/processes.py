@@ -21,7 +21,7 @@ class Processes:
     """One process, or replicas that average their gradients (DistributedDataParallel).
 
     ``torchrun`` or ``accelerate launch`` decide how many; the GPU is used when there is one. The test suite covers one and two
-    CPU processes.
+    CPU processes; the GPU path has not been run yet.
 
     Args:
         find_unused_parameters: let replicas train a model of which some weights get no gradient.

@@ -53,11 +53,11 @@ class EpochSampler:
     def state(self, step: int) -> dict[str, int]:
         """The position before update ``step``, and what it depends on."""
         return {
-            "position": step * self.world_size * self.batch_size,
             "length": self.length,
             "batch_size": self.batch_size,
             "world_size": self.world_size,
             "seed": self.seed,
+            "position": step * self.world_size * self.batch_size,
         }
 
     def check(self, step: int, stored: dict[str, Any]) -> None:

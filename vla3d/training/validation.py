@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from vla3d.errors import TrainingError
-from vla3d.training.engine import Engine, step_seed
+from vla3d.training.engine import Engine, seed_default_generator, step_seed
 from vla3d.training.interfaces import SizedDataset
 from vla3d.training.loader import open_batches, to_device
 
@@ -28,7 +28,7 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
     processes, config = engine.processes, engine.config
     batches = _rank_batches(len(data), config.batch_size, processes.rank, processes.count)
     sums: dict[str, float] = {}
-    torch.manual_seed(step_seed(config.seed, 0, 0, "validation"))
+    seed_default_generator(step_seed(config.seed, 0, 0, "validation"), engine.device)
     engine.module.eval()
     try:
         with (
