@@ -25,7 +25,7 @@ _MAX_SEED = 2**31
 
 
 def observation_space(camera_names: Sequence[str], image_size: int) -> spaces.Dict:
-    """The space of ``observation_to_dict``."""
+    """The space of ``observation_to_dict``; without cameras it has no ``"frames"``."""
     frame = spaces.Dict(
         {
             "rgb": spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
@@ -35,9 +35,10 @@ def observation_space(camera_names: Sequence[str], image_size: int) -> spaces.Di
             "T_world_camera": spaces.Box(-10.0, 10.0, (4, 4), np.float64),
         }
     )
+    frames = {"frames": spaces.Dict({name: frame for name in camera_names})} if camera_names else {}
     return spaces.Dict(
         {
-            "frames": spaces.Dict({name: frame for name in camera_names}),
+            **frames,
             "instruction": spaces.Text(_MAX_SENTENCE, charset=_PRINTABLE),
             "gripper_position": spaces.Box(-_REACH, _REACH, (3,), np.float64),
             "gripper_quaternion": spaces.Box(-1.0, 1.0, (4,), np.float64),
@@ -65,8 +66,9 @@ def action_space(workspace: Workspace) -> spaces.Dict:
 
 def observation_to_dict(observation: Observation) -> dict[str, Any]:
     """An observation as plain arrays."""
+    frames = {"frames": {name: _frame_to_dict(frame) for name, frame in observation.frames.items()}}
     return {
-        "frames": {name: _frame_to_dict(frame) for name, frame in observation.frames.items()},
+        **(frames if observation.frames else {}),
         "instruction": observation.instruction,
         "gripper_position": observation.gripper_position,
         "gripper_quaternion": np.clip(observation.gripper_quaternion, -1.0, 1.0),
@@ -141,6 +143,8 @@ class GymKeyframeEnv(gym.Env[dict[str, Any], dict[str, Any]]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (gymnasium's own declaration)
 
     def __init__(self, task: str, image_size: int = 128, renderer: str | None = "warp", render_mode: str | None = None) -> None:
+        if render_mode is not None and renderer is None:
+            raise ConfigError(f"render_mode: got {render_mode!r} without a renderer; give renderer='warp', or no render_mode.")
         self.keyframe_env = make_env(task, image_size=image_size, renderer=renderer)
         self.render_mode = render_mode
         self.observation_space = observation_space(self.keyframe_env.camera_names, image_size)
