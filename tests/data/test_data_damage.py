@@ -206,3 +206,28 @@ def test_unfinished_writes_leave_no_trace(demos: Path, build_episode, monkeypatc
                 writer.record_failure(EpisodeRef(TASK, 9), "timeout")
         assert list(writer.staging.iterdir()) == []
     assert {path: path.read_bytes() for path in demos.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_killed_writer_left_is_swept_away(demos: Path) -> None:
+    before = {path: path.read_bytes() for path in demos.rglob("*") if path.is_file()}
+    (demos / ".zarr.json.unfinished").write_text("{")
+    (demos / TASK / ".zarr.json.unfinished").write_text("{")
+    (demos / ".partial" / "pick_and_lift-000009-77").mkdir(parents=True)
+    (demos / ".partial" / "pick_and_lift-000009-77" / "zarr.json").write_text("{")
+    with DatasetWriter(demos, REQUEST):
+        pass
+    assert {path: path.read_bytes() for path in demos.rglob("*") if path.is_file()} == before
+    assert not (demos / ".partial").exists()
+
+
+def test_killed_before_every_file_operation_it_ends_at_the_same_bytes(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    program = subprocess.run(
+        [sys.executable, str(here / "kill_everywhere.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{Path.cwd()}:{here}"},
+        check=False,
+    )
+    assert program.returncode == 0, program.stderr
+    assert int(program.stdout) > 40

@@ -21,23 +21,24 @@ def signals(motion: str, gripper: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 OURS = {
-    "rest in the middle": ("..MMM...MMM.", "oooooooooooo", [5, 11]),
+    "rest in the middle": ("..MMM...MMM.", "oooooooooooo", [7, 11]),
     "rest of a single step": ("MMM.MMMM", "oooooooo", [3, 7]),
     "moving to the end": ("MMMMM", "ooooo", [4]),
     "never moved": (".....", "ooooo", [4]),
-    "gripper closes during a rest": ("MMM.....MMM.", "oooooccccccc", [5, 11]),
-    "gripper closes at the first step of a rest": ("MMM...MMM", "ooocccccc", [3, 8]),
-    "gripper closes just before the rest": ("MMMM...MMM", "oooccccccc", [3, 9]),
+    "gripper closes during a rest": ("MMM.....MMM.", "oooooccccccc", [7, 11]),
+    "gripper closes at the first step of a rest": ("MMM...MMM", "ooocccccc", [5, 8]),
+    "gripper closes at the last step of a rest": ("MMM...MMM", "ooooocccc", [5, 8]),
+    "gripper closes just before the rest": ("MMMM...MMM", "oooccccccc", [6, 9]),
+    "gripper closes well before the rest": ("MMMMM..MMM", "oooccccccc", [3, 6, 9]),
     "gripper closes while moving": ("MMMMMMMMMM", "oooooccccc", [5, 9]),
-    "closes and opens in one rest": ("MM........MM", "ooooccccoooo", [4, 8, 11]),
+    "closes and opens in one rest": ("MM........MM", "ooooccccoooo", [7, 9, 11]),
     "release, then the end": ("MMMM......", "cccccccooo", [9]),
-    "release at the end, then nothing": ("MMMM....", "cccccooo", [7]),
-    "two changes in the last rest": ("MMMM........", "ccccoooocccc", [4, 11]),
+    "two changes in the last rest": ("MMMM........", "ccccoooocccc", [7, 11]),
     "gripper signal flickers": ("MMMMMMMMMM", "oooocooooo", [9]),
-    "motion signal flickers": ("MMM..M..MMMM", "oooooooooooo", [3, 11]),
+    "motion signal flickers": ("MMM..M..MMMM", "oooooooooooo", [7, 11]),
     "change at the first step": ("MMMMM", "occcc", [1, 4]),
     "change at the last step": ("MMMMM", "ooooc", [4]),
-    "starts at rest, gripper closes before it moves": ("......MMM", "ooocccccc", [3, 8]),
+    "starts at rest, gripper closes before it moves": ("......MMM", "ooocccccc", [5, 8]),
     "one step": (".", "o", []),
     "nothing": ("", "", []),
     "two steps": ("M.", "oo", [1]),
@@ -52,7 +53,7 @@ def test_our_rule(name: str) -> None:
 
 def test_without_debounce_flicker_counts() -> None:
     assert discover_keyframes(*signals("MMMMMMMMMM", "oooocooooo"), min_hold=1) == [4, 5, 9]
-    assert discover_keyframes(*signals("MMM..M..MMMM", "oooooooooooo"), min_hold=1) == [3, 6, 11]
+    assert discover_keyframes(*signals("MMM..M..MMMM", "oooooooooooo"), min_hold=1) == [4, 7, 11]
 
 
 def test_our_rule_never_looks_at_the_end_from_the_start() -> None:

@@ -35,12 +35,13 @@ def keyframes(episode: Episode, rule: str = "vla3d") -> list[int]:
 def discover_keyframes(
     arm_moving: Bool[np.ndarray, "T"], gripper_open: Bool[np.ndarray, "T"], *, min_hold: int = MIN_HOLD
 ) -> list[int]:
-    """Our rule: where the gripper changed, and where the arm came to rest.
+    """Our rule: where the arm came to rest, and where the gripper changed.
 
-    Both signals are first rid of flicker. Each time the arm rests then gives one keyframe, its first step, unless the gripper
-    changes during that rest or just before it: then the changes are the keyframes, since the pose is the same and only they
-    add something. Changes while the arm moves count too. The last step always is a keyframe, and replaces what the last rest
-    gave for the same pose and gripper. No index ever wraps around, and the rest before the first motion is no keyframe.
+    Both signals are first rid of flicker. A rest of the arm gives one keyframe, its last step: the motion has ended, the
+    fingers too, and what is seen there is what a policy sees when it decides on the next keyframe. If the gripper changes
+    during the rest, or just before it, then each change gives one instead: the last step before the next change or the end of
+    the rest. A change while the arm moves is a keyframe by itself, and so is always the last step. No index ever wraps around,
+    and the rest before the first motion is no keyframe.
 
     Args:
         arm_moving: whether the arm moved at each step.
@@ -52,16 +53,18 @@ def discover_keyframes(
         return []
     moving = _without_flicker(np.asarray(arm_moving, dtype=bool), min_hold, only=True)
     gripper = _without_flicker(np.asarray(gripper_open, dtype=bool), min_hold)
-    changes = [i for i in range(1, steps) if gripper[i] != gripper[i - 1]]
-    found = set(changes)
+    changes = {start for start, _ in _runs(gripper)[1:]}
+    found = {steps - 1}
     for start, end in _runs(moving):
-        if not moving[start] and start > 0 and not any(start - min_hold < change < end for change in changes):
-            found.add(start)
-    last = steps - 1
-    rest = next(start for start, end in _runs(moving) if end == steps)
-    # What the final rest already gave with the final gripper state is the same target as the last step.
-    same = {i for i in found if not moving[last] and i >= rest and (gripper[i:] == gripper[last]).all()}
-    return sorted((found - same) | {last})
+        if moving[start]:
+            continue
+        here = sorted(change for change in changes if start - min_hold < change < end)
+        changes -= set(here)
+        if here:
+            found |= {following - 1 for following in [*here[1:], end]}
+        elif start > 0:
+            found.add(end - 1)
+    return sorted(found | changes)
 
 
 def _runs(signal: np.ndarray) -> list[tuple[int, int]]:

@@ -81,14 +81,13 @@ def depth_to_units(depth: Float32[np.ndarray, "*shape"]) -> np.ndarray | None:
     Exactly representable are the values ``float32(n) / float32(10000)`` for n in 0..65535, the ones ``units_to_depth`` yields.
     """
     units = np.empty(depth.shape, dtype=np.uint16)
-    # One leading slice at a time: depth that is not on the grid is nearly always told by its first image.
-    for source, target in zip(depth, units, strict=True):
-        scaled = np.rint(source * DEPTH_UNIT)
-        if not ((scaled >= 0) & (scaled <= 65535)).all():  # NaN fails both
-            return None
-        target[...] = scaled.astype(np.uint16)
-        if not np.array_equal(units_to_depth(target).view(np.uint32), np.ascontiguousarray(source).view(np.uint32)):
-            return None
+    # One leading slice at a time: depth that is not on the grid is nearly always told by its first image. Values that no
+    # integer stands for (negative, NaN, too far) come back as something else, whatever the cast makes of them.
+    with np.errstate(invalid="ignore"):
+        for source, target in zip(depth, units, strict=True):
+            target[...] = np.rint(source * DEPTH_UNIT)
+            if not np.array_equal(units_to_depth(target).view(np.uint32), np.ascontiguousarray(source).view(np.uint32)):
+                return None
     return units
 
 

@@ -31,6 +31,7 @@ from vla3d.errors import ConfigError, CorruptEpisodeError, DataError
 
 METADATA = "zarr.json"
 PARTIAL = ".partial"
+UNFINISHED = ".zarr.json.unfinished"
 ATTRIBUTE = "vla3d"
 STEPS_PER_CHUNK = 8
 """Steps that are compressed together. zstd then sees the still background again in each of them; measured on 60 steps of four
@@ -102,8 +103,11 @@ def fsync_path(path: Path) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a power cut, sees the old text or the new one and nothing else."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that a reader, or a power cut, sees the old text or the new one and nothing else.
+
+    A process that is killed here leaves ``UNFINISHED`` behind; the next writer sweeps it away.
+    """
+    temporary = path.with_name(UNFINISHED)
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -185,6 +189,8 @@ def write_array(folder: Path, name: str, values: np.ndarray, attributes: Mapping
         attributes=json.loads(canonical_json(attributes, name)),
         # A chunk of zeros left out would look like a lost one.
         config={"write_empty_chunks": True},
+        # One file, not a chain of folders each of which would have to be forced to the disk too.
+        chunk_key_encoding={"name": "default", "separator": "."},
         zarr_format=3,
     )
     array[...] = values

@@ -103,12 +103,10 @@ def task_table(summaries: Sequence[TaskSummary]) -> list[str]:
     """One line per task, then why attempts failed."""
     rows: list[Sequence[str]] = [_HEAD]
     for one in summaries:
-        counts = (one.variations, one.sentences, one.steps, one.keyframes, one.camera_frames)
+        failed = sum(one.failures.values())
+        counts = (one.episodes, failed, one.variations, one.sentences, one.steps, one.keyframes, one.camera_frames)
         sizes = (one.num_bytes, one.num_bytes / max(1, one.episodes), one.largest_bytes)
-        rows.append(
-            (one.task, str(one.episodes), str(sum(one.failures.values())), *map(str, counts))
-            + tuple(f"{size / MEGABYTE:.2f}" for size in sizes)
-        )
+        rows.append([one.task, *(str(count) for count in counts), *(f"{size / MEGABYTE:.2f}" for size in sizes)])
     lines = format_table(rows)
     for one in summaries:
         if one.failures:

@@ -1,0 +1,93 @@
+"""Kill a writer before each of its file operations in turn, let another one finish, and compare with an undisturbed one.
+
+Run as ``python kill_everywhere.py FOLDER``; prints how many places it was killed at. A program of its own because it forks,
+which must happen before the first thread starts.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import data_episodes
+
+from vla3d.data import DatasetWriter, DemoDataset, EpisodeRef
+
+OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree")
+
+
+def write(out: Path) -> None:
+    """Collect three attempts, the second of which fails."""
+    with DatasetWriter(out, {"seed": 0}) as writer:
+        known = writer.attempts("lift")
+        for attempt in sorted({0, 1, 2} - known.keys()):
+            if attempt == 1:
+                writer.record_failure(EpisodeRef("lift", attempt), "collision")
+            else:
+                writer.add(data_episodes.build(seed=attempt, task="lift", sizes=()), attempt)
+
+
+def in_a_child(out: Path, die_before: int) -> int:
+    """Exit code of a child that writes and dies before its n-th file operation (0: never)."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    count, lock = 0, threading.Lock()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal count
+        if event in OPERATIONS and str(arguments[0]).startswith(str(out)):
+            with lock:
+                count += 1
+                if count == die_before:
+                    os._exit(9)
+
+    sys.addaudithook(hook)
+    code = 1
+    try:
+        write(out)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def whole(out: Path) -> int:
+    """Exit code of a child that checks every stored episode."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        if (out / "zarr.json").exists():
+            dataset = DemoDataset(out)
+            for ref in dataset.episodes():
+                dataset.verify(ref)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def main(base: Path) -> None:
+    os.fsync = lambda descriptor: None  # the operating system lives on, so only time would be lost
+    assert in_a_child(base / "undisturbed", 0) == 0
+    expected = files(base / "undisturbed")
+    places = 0
+    while True:
+        out = base / str(places)
+        code = in_a_child(out, places + 1)
+        assert code in (0, 9), f"place {places}: exit code {code}"
+        assert whole(out) == 0, f"place {places}: what is stored is not whole"
+        assert in_a_child(out, 0) == 0, f"place {places}: the second writer failed"
+        assert files(out) == expected, f"place {places}: other files"
+        if code == 0:
+            break
+        places += 1
+    print(places)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
