@@ -87,6 +87,7 @@ class Engine:
         if "loss" not in losses:
             raise TrainingError(f"loss() returned {sorted(losses)}, expected the key 'loss' among them.")
         self.processes.backward(losses["loss"])
+        losses = {key: value.detach() for key, value in losses.items()}
         grads = gradients(self._parameters)
         norm = gradient_norm(grads)
         self.guard.check(step, batch, losses["loss"], norm, lambda: self._details(losses))
@@ -104,7 +105,7 @@ class Engine:
             if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
         ]
         return {
-            "losses": {key: repr(float(value)) for key, value in losses.items()},
+            "losses": {key: repr(value.item()) for key, value in losses.items()},
             "seed": self.config.seed,
             "rank": self.processes.rank,
             "parameters_with_nonfinite_gradient": bad,
@@ -127,7 +128,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def seed_default_generator(seed: int, device: torch.device) -> None:
-    """Seed torch's default generators in use; ``torch.manual_seed`` does too, but takes a millisecond to visit every backend."""
+    """Seed torch's default generators in use, without the millisecond ``torch.manual_seed`` takes to visit every backend."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

@@ -36,14 +36,14 @@ class FiniteGuard:
         Args:
             step: update, from 0.
             batch: its batch.
-            loss: its loss, a scalar.
+            loss: its loss, a scalar without gradient.
             norm: its gradient norm, a scalar.
             details: called for what else to write down, JSON-able.
 
         Raises:
             TrainingError: after writing the batch to ``nonfinite-step-...``.
         """
-        values = torch.stack([loss.detach().float(), norm.float()])
+        values = torch.stack([loss.float(), norm.float()])
         if values.device.type == "cpu":
             self._judge(step, batch, values, details)
             return
