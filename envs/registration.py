@@ -58,7 +58,7 @@ def gymnasium_id(task: str) -> str:
 def register_gymnasium() -> None:
     """Register the built-in tasks with gymnasium. Nothing of them is imported before ``gymnasium.make``.
 
-    ``import vla3d.envs`` does this, and so does gymnasium itself through its entry-point group ``gymnasium.envs``.
+    ``import vla3d.envs`` does this; Gymnasium finds nothing by itself since 1.0.
     """
     import gymnasium
 

@@ -1,8 +1,18 @@
 """`vla3d collect`: let the scripted experts show how it is done, and keep what succeeds."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from vla3d.commands.building import build, dated_folder
 from vla3d.evaluation.collect_config import CollectConfig
+
+
+def main(values: Mapping[str, Any]) -> None:
+    """Run the command on composed values. The dataset keeps the request itself, so no configuration is written beside it."""
+    config = build(CollectConfig, {**values, "out": values["out"] or dated_folder("collect")})
+    print(f"Collecting into {config.out}.")
+    collect(config)
 
 
 def collect(config: CollectConfig) -> Path:

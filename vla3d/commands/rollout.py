@@ -1,9 +1,20 @@
 """`vla3d rollout`: run a policy in the simulator and say how often it succeeds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.evaluation.config import RolloutConfig
+
+
+def main(values: Mapping[str, Any]) -> None:
+    """Run the command on composed values."""
+    policy = values["policy"]["name"]
+    config = build(RolloutConfig, {**values, "policy": policy, "out": values["out"] or dated_folder("rollout")})
+    with recorded(config.out, {**values, "out": str(config.out)}):
+        rollout(config)
 
 
 def rollout(config: RolloutConfig) -> Path:

@@ -98,7 +98,8 @@ def iterate_samples(
     """
     for ref in tqdm(refs, desc=progress, unit="demo", dynamic_ncols=True):
         outline = dataset.read(ref, cameras=())
-        indices = keyframes(outline, config.keyframe_rule)
+        recorded = config.keyframe_rule == "recorded"
+        indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)
         if not indices:
             raise DataError(f"Episode {ref} of {dataset.path} has no keyframe under the rule {config.keyframe_rule!r}.")
         instants = [instant for instant, _ in sample_instants(indices, stride)]

@@ -1,0 +1,149 @@
+"""The `vla3d` command: finds the sub-command, composes its configuration, and turns errors into exit codes.
+
+Exit codes: 0 done; 2 something the user can mend (one sentence on stderr); 130 interrupted. A bug in vla3d keeps its traceback.
+Nothing heavy is imported before a command really runs, so that help and completion answer at once.
+"""
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vla3d import __version__
+from vla3d.errors import Vla3dError, unknown_name
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+_EXIT_BROKEN_PIPE = 141
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command.
+
+    Attributes:
+        purpose: its line in the usage.
+        function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
+        config: the root YAML that Hydra composes; empty for a command that reads its own words.
+        shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
+    """
+
+    purpose: str
+    function: str
+    config: str = ""
+    shorthands: Mapping[str, str] = field(default_factory=dict)
+
+
+COMMANDS: dict[str, Command] = {
+    "collect": Command("record demonstrations of the scripted experts", "vla3d.commands.collect:main", "collect"),
+    "train": Command("train a policy on demonstrations", "vla3d.commands.train:main", "train"),
+    "rollout": Command(
+        "run a policy in the simulator and measure its success",
+        "vla3d.commands.rollout:main",
+        "rollout",
+        {"policy": "policy.name"},
+    ),
+    "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
+}
+
+_COMPLETION_FLAGS = ("-sc", "--shell-completion", "--shell_completion")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: the words after ``vla3d``; None takes those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Vla3dError as error:
+        return _refuse(str(error))
+    except BrokenPipeError:
+        # The reader (head, less) went away; what is still buffered must not raise again when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return _refuse(f"{error.strerror}: {error.filename or 'a file'}; free space, or choose a folder you may write to.")
+
+
+def usage() -> str:
+    """What bare ``vla3d`` and ``vla3d --help`` print."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.purpose}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: vla3d COMMAND [key=value ...]",
+            "",
+            "Train 3D vision-language-action policies and run them in simulation.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "vla3d COMMAND --help    what a command takes",
+            "vla3d --version         the installed version",
+            'eval "$(vla3d -sc install=bash)"    complete commands and keys with Tab (also fish and zsh)',
+        ]
+    )
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words:
+        print(usage(), file=sys.stderr)
+        return EXIT_USER_ERROR
+    first, rest = words[0], words[1:]
+    if first in ("-h", "--help"):
+        print(usage())
+        return 0
+    if first in ("-V", "--version"):
+        print(f"vla3d {__version__}")
+        return 0
+    if first in _COMPLETION_FLAGS:
+        from vla3d.commands.completion import complete
+
+        return complete(rest, COMMANDS)
+    if first not in COMMANDS:
+        raise unknown_name("command", first, COMMANDS)
+    return _run(first, COMMANDS[first], rest)
+
+
+def _run(name: str, command: Command, words: list[str]) -> int:
+    if command.config:
+        from vla3d.commands.composition import compose
+
+        values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
+        if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
+            return 0
+        load(command.function)(values)
+    else:
+        load(command.function)(words)
+    return 0
+
+
+def _written_out(word: str, shorthands: Mapping[str, str]) -> str:
+    key, equals, value = word.partition("=")
+    return f"{shorthands[key]}={value}" if equals and key in shorthands else word
+
+
+def load(function: str):  # type: ignore[no-untyped-def]
+    """Import the function behind ``"module:function"``."""
+    module, attribute = function.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _refuse(message: str) -> int:
+    """One sentence on one line, whatever line breaks a message carries."""
+    print(f"vla3d: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""`vla3d train`: from demonstrations to a policy; without demonstrations it first lets the experts make some."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla3d.commands.building import RUNS, build, dated_folder, recorded
+from vla3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vla3d.training.demos import DemosConfig
+    from vla3d.training.run import TrainRunConfig
+    from vla3d.training.trainer import TrainResult
+
+DEFAULT_DEMOS = RUNS / "demos"
+_SECTIONS = ("demos", "trainer", "policy")
+
+
+def main(values: Mapping[str, Any]) -> None:
+    """Run the command on composed values."""
+    config = run_config(values)
+    with recorded(config.out, {**values, "data": str(config.data), "out": str(config.out)}):
+        if values["data"] is None:
+            collect_default_demos(config.data, config.demos)
+        train(config)
+
+
+def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
+    """Validate composed values.
+
+    Raises:
+        ConfigError: for anything that does not fit.
+    """
+    from vla3d.policies.registry import policy_class
+    from vla3d.training.config import TrainerConfig
+    from vla3d.training.demos import DemosConfig
+    from vla3d.training.run import TrainRunConfig
+
+    sections = {name: _section(values, name) for name in _SECTIONS}
+    policy = sections["policy"]
+    if not isinstance(policy.get("name"), str):
+        raise ConfigError(f"policy.name: got {policy.get('name')!r}, expected the name of a policy, for example bridgevla.")
+    policy_class(policy["name"])  # an unknown name is refused before anything is collected
+    if values["resume"] is True and values["out"] is None:
+        raise ConfigError("resume=true needs the run to go on with; give out=RUN.")
+    return build(
+        TrainRunConfig,
+        {
+            **{key: value for key, value in values.items() if key not in (*_SECTIONS, "steps", "seed")},
+            "data": values["data"] or str(DEFAULT_DEMOS),
+            "out": values["out"] or str(dated_folder("train")),
+            "policy": policy["name"],
+            "policy_config": {key: value for key, value in policy.items() if key != "name"},
+            "demos": build(DemosConfig, sections["demos"], "demos"),
+            "trainer": build(TrainerConfig, sections["trainer"], "trainer"),
+        },
+    )
+
+
+def collect_default_demos(out: Path, demos: "DemosConfig") -> None:
+    """Collect what training without ``data`` needs: the tasks and number of episodes that ``demos`` asks for.
+
+    Args:
+        out: the dataset; what it already holds is not collected again.
+        demos: which demonstrations will be trained on; its gaps are filled with the defaults of `vla3d collect`.
+    """
+    from vla3d.commands.collect import collect
+    from vla3d.commands.composition import compose
+    from vla3d.evaluation.collect_config import CollectConfig
+
+    values = compose("collect", "collect", [])
+    assert values is not None
+    asked = {"tasks": list(demos.tasks) or values["tasks"], "episodes": demos.episodes or values["episodes"], "out": str(out)}
+    config = build(CollectConfig, {**values, **asked})
+    print(f"No data given: collecting {config.episodes} demonstrations of {', '.join(config.tasks)} into {out} first.")
+    collect(config)
+
+
+def train(config: "TrainRunConfig") -> "TrainResult":
+    """Train and say where the result is.
+
+    Raises:
+        Vla3dError: anything the user can mend.
+        KeyboardInterrupt: Ctrl-C, after the state has been saved.
+    """
+    from vla3d.training.run import train_policy
+
+    print(f"Training {config.policy} on {config.data} into {config.out}.")
+    result = train_policy(config)
+    for name, value in sorted(result.metrics.items()):
+        print(f"  {name:<32} {value:.4g}")
+    print(f"Step {result.step}, best at step {result.best_step}: {result.policy}")
+    print(f"Run it with: vla3d rollout checkpoint={config.out}")
+    return result
+
+
+def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = values.get(name)
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name}: got {section!r}, expected a section; see vla3d train --help.")
+    return section
