@@ -6,6 +6,7 @@ Prints a table with Wilson 95 % intervals, the failure reasons, the failed scene
 """
 
 import argparse
+import datetime
 import os
 import platform
 import time
@@ -91,8 +92,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--policy", choices=("expert", "random"), default="expert")
     args = parser.parse_args()
-    versions = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, MuJoCo {mujoco.__version__}"
-    print(f"{args.policy}, test scenes of seed {args.seed}; {versions}")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, MuJoCo {mujoco.__version__}"
+    print(f"{args.policy}, test scenes of seed {args.seed}; {datetime.date.today().isoformat()}, {machine}")
     columns = f"{'steps':>6s} {'simulated':>9s} {'real':>10s}  failures"
     print(f"{'task':20s} {'success':>9s} {'':7s}  {'Wilson 95 %':14s} {columns}")
     with ProcessPoolExecutor(args.workers) as pool:

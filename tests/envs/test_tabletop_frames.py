@@ -5,6 +5,7 @@ import pytest
 
 from vla3d.envs.base import make_env
 from vla3d.envs.registration import BUILT_IN
+from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.frames import DEPTH_UNIT, MAX_DEPTH, intrinsic_matrix, quantize_depth
 from vla3d.envs.tabletop.scene import CAMERA_NAMES
@@ -75,7 +76,6 @@ def test_everything_a_sentence_can_name_is_seen_twice(env: TabletopEnv) -> None:
 
 def test_named_thing_looks_its_color(env: TabletopEnv) -> None:
     """The named thing's pixels are nearer to its own colour's hue than to any other's."""
-    from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS
 
     def direction(rgb: np.ndarray) -> np.ndarray:
         return rgb / (np.linalg.norm(rgb, axis=-1, keepdims=True) + 1e-9)
