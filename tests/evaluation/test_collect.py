@@ -137,7 +137,8 @@ def test_killed_again_and_again_it_ends_at_the_same_bytes(tmp_path: Path, undist
                 program.kill()
             else:
                 os.killpg(program.pid, signal.SIGKILL)
-        program.communicate()
+        _, errors = program.communicate()
+        assert "leaked" not in errors, errors
         for ref in DemoDataset(out).episodes():
             DemoDataset(out).verify(ref)  # what is there is whole
     assert kills >= 3
@@ -153,6 +154,7 @@ def test_ctrl_c_keeps_the_state(tmp_path: Path, undisturbed: Path) -> None:
     _, errors = program.communicate(timeout=30)
     assert program.returncode == -signal.SIGINT  # the interrupt went through to the caller, the command line
     assert errors.count("Traceback") == 1, errors
+    assert "leaked" not in errors, errors
     assert not (out / ".partial").exists()
     stored = len(DemoDataset(out).episodes())
     assert stored >= 3

@@ -221,12 +221,15 @@ def _serve(
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent alone decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    # Workers start no processes. Locks that libraries make in them (Blosc does) have a name in the system until the process
+    # ends in good order, which a killed one does not, unless they are of the "fork" kind.
+    multiprocessing.set_start_method("fork", force=True)
     started = False
     while True:
         try:
             job = pipe.recv()
         except (EOFError, OSError):
-            return
+            break
         answer: tuple[Vla3dError | None, Any]
         try:
             if not started:
@@ -243,7 +246,10 @@ def _serve(
         try:
             pipe.send(answer)
         except (BrokenPipeError, ConnectionResetError):
-            return
+            break
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # taking down a simulator and torch object by object takes seconds, and nothing is left to lose
 
 
 def _portable(error: Vla3dError) -> Vla3dError:
