@@ -168,7 +168,7 @@ def policy_directory(path: Path) -> Path:
     policy = checkpoint / POLICY
     if policy.is_dir():
         return policy
-    if (path / "config.json").is_file():
+    if (path / "policy.json").is_file() or (path / "config.json").is_file():
         return path
     raise CheckpointError(
         f"No checkpoint in {path}: expected the out folder of a training run, one of its checkpoints, or an exported model."
