@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vla3d.errors import ConfigError
-from vla3d.types import Expert, KeyframeAction, Observation, StepResult, Workspace
+from vla3d.types import Alternative, Expert, KeyframeAction, Observation, StepResult, Workspace
 
 TICK_SECONDS = 0.1
 """Simulated time between two calls of ``on_tick`` while the arm moves: recordings run at 10 Hz."""
@@ -94,6 +94,10 @@ class KeyframeEnv(Protocol):
 
     def expert(self) -> Expert:
         """A scripted controller of the running episode."""
+        ...
+
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """What the expert would do first from here for each other goal that the scene offers; empty where it cannot tell."""
         ...
 
     def save_state(self) -> bytes:

@@ -109,8 +109,33 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Alternative:
+    """What a demonstrator would have done first, in the same scene, had another sentence been said.
+
+    Attributes:
+        sentences: ways to ask for it.
+        action: the first keyframe towards it.
+    """
+
+    sentences: tuple[str, ...]
+    action: KeyframeAction
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Episode:
-    """A recorded attempt at a task."""
+    """A recorded attempt at a task.
+
+    Attributes:
+        task: name of the task.
+        variation: which of the task's goals.
+        instruction: the sentence that was said.
+        paraphrases: sentences that ask for the same.
+        seed: of the scene.
+        success: whether the goal was reached.
+        steps: what was recorded, in order of time.
+        alternatives: first keyframes towards the scene's other goals; empty where nobody could be asked.
+        metadata: further facts, JSON-able.
+    """
 
     task: str
     variation: int
@@ -119,6 +144,7 @@ class Episode:
     seed: int
     success: bool
     steps: Sequence[Step]
+    alternatives: tuple[Alternative, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -16,7 +16,7 @@ from vla3d.envs.tabletop.scene import CAMERA_NAMES, WORKSPACE, new_scene
 from vla3d.envs.tabletop.tasks.base import TabletopTask
 from vla3d.envs.tabletop.world import World
 from vla3d.errors import ConfigError
-from vla3d.types import ANSWERS, KeyframeAction, Observation, StepResult
+from vla3d.types import ANSWERS, Alternative, KeyframeAction, Observation, StepResult
 
 HOLD_SECONDS = 1.0
 """How long a goal must hold without a break."""
@@ -188,6 +188,18 @@ class TabletopEnv:
     def expert(self) -> ScriptedExpert:
         """A scripted controller of the running episode."""
         return ScriptedExpert(self._task, self.world, self.episode.scenario)
+
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """What the expert would do first from here for each other candidate."""
+        scenario = self.episode.scenario
+        return tuple(
+            Alternative(
+                sentences=self._task.sentences(scenario.colors[other]),
+                action=self._task.expert_action(self.world, replace(scenario, goal=other)),
+            )
+            for other in range(self._task.num_candidates)
+            if other != scenario.goal
+        )
 
     def save_state(self) -> bytes:
         """Everything that decides the rest of the episode."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from vla3d.errors import ConfigError
 from vla3d.policies.base import Policy, PolicyExplanation
-from vla3d.types import Expert, KeyframeAction, Observation, RgbdFrame, StepResult, Workspace
+from vla3d.types import Alternative, Expert, KeyframeAction, Observation, RgbdFrame, StepResult, Workspace
 
 COLORS = {"red": (210, 60, 50), "green": (60, 170, 80), "blue": (60, 90, 210)}
 CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
@@ -79,6 +79,9 @@ class FakeEnv:
         if instruction not in map(sentence, COLORS):
             raise ConfigError(instruction)
         return self.held is not None and sentence(self.held) == instruction
+
+    def alternatives(self) -> tuple[Alternative, ...]:
+        return ()
 
     def expert(self) -> Expert:
         return Towards(self, lambda: self.target)

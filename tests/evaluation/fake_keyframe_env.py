@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vla3d.types import Expert, KeyframeAction, Observation, RgbdFrame, StepResult, Workspace
+from vla3d.types import Alternative, Expert, KeyframeAction, Observation, RgbdFrame, StepResult, Workspace
 
 REASONS = ("missed_grasp", "collision", "unreachable", "timeout")
 
@@ -122,6 +122,9 @@ class FakeEnv:
         if truncated and self._failure not in ("collision", "unreachable"):
             failure = self._failure
         return StepResult(observation=self.observe(), success=success, terminated=success, truncated=truncated, failure=failure)
+
+    def alternatives(self) -> tuple[Alternative, ...]:
+        return ()
 
     def expert(self) -> Expert:
         env = self

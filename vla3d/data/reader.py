@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import zarr
 
-from vla3d.data.schema import step_from_row, units_to_depth
+from vla3d.data.schema import alternative_from_json, step_from_row, units_to_depth
 from vla3d.data.store import (
     EpisodeRef,
     check_episode,
@@ -21,7 +21,7 @@ from vla3d.data.store import (
     stored_attempts,
 )
 from vla3d.errors import CorruptEpisodeError, DataError, unknown_name
-from vla3d.types import Episode, RgbdFrame, Step
+from vla3d.types import Alternative, Episode, RgbdFrame, Step
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class EpisodeInfo:
     num_steps: int
     keyframes: tuple[int, ...]
     num_bytes: int
+    alternatives: tuple[Alternative, ...]
     metadata: Mapping[str, Any]
 
 
@@ -143,6 +144,7 @@ class DemoDataset:
             num_steps=stored["num_steps"],
             keyframes=tuple(stored["keyframes"]),
             num_bytes=sum(size for size, _ in stored["files"].values()),
+            alternatives=_alternatives(stored),
             metadata=stored["metadata"],
         )
 
@@ -166,6 +168,7 @@ class DemoDataset:
             seed=stored["seed"],
             success=stored["success"],
             steps=_EpisodeArrays(ref, self.path, stored).steps(None, cameras),
+            alternatives=_alternatives(stored),
             metadata=stored["metadata"],
         )
 
@@ -184,6 +187,10 @@ class DemoDataset:
         wanted, order = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         steps = _EpisodeArrays(ref, self.path, stored).steps(wanted, cameras)
         return [steps[position] for position in order]
+
+
+def _alternatives(stored: Mapping[str, Any]) -> tuple[Alternative, ...]:
+    return tuple(alternative_from_json(values) for values in stored["alternatives"])
 
 
 class _EpisodeArrays:

@@ -1,7 +1,7 @@
 """Keyframe samples: what a keyframe policy sees at one instant of a demo, and the next keyframe it must predict."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from torch.utils.data import Dataset
@@ -65,13 +65,23 @@ def target_action(step: Step, before: Step) -> KeyframeAction:
     )
 
 
-def keyframe_samples(episode: Episode, keyframes: Sequence[int], stride: int) -> Iterator[KeyframeSample]:
-    """Samples of one demo; see ``sample_instants`` for which instants are taken."""
+def keyframe_samples(
+    episode: Episode, keyframes: Sequence[int], stride: int, alternatives: bool = True
+) -> Iterator[KeyframeSample]:
+    """Samples of one demo.
+
+    Args:
+        episode: the demo.
+        keyframes: indices of its keyframes, ascending.
+        stride: see ``sample_instants``.
+        alternatives: on the way to the first keyframe, when nothing has been touched yet, also ask for the scene's other goals.
+            The same picture then comes with several sentences, and only the sentence tells the answers apart.
+    """
     decision_points = {0, *keyframes}
     sentences = tuple(dict.fromkeys((episode.instruction, *episode.paraphrases)))
     for index, ordinal in sample_instants(keyframes, stride):
         keyframe = keyframes[ordinal]
-        yield KeyframeSample(
+        sample = KeyframeSample(
             observation=episode.steps[index].observation,
             action=target_action(episode.steps[keyframe], episode.steps[keyframe - 1]),
             paraphrases=sentences,
@@ -79,6 +89,10 @@ def keyframe_samples(episode: Episode, keyframes: Sequence[int], stride: int) ->
             keyframe=ordinal,
             from_keyframe=index in decision_points,
         )
+        yield sample
+        if alternatives and ordinal == 0:
+            for other in episode.alternatives:
+                yield replace(sample, action=other.action, paraphrases=other.sentences)
 
 
 class PreparedSamples(Dataset[Prepared], Generic[Prepared]):

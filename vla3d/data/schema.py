@@ -14,13 +14,14 @@ An episode is one zarr v3 group ``<dataset>/<task>/<attempt>`` of these arrays (
 The group's attributes hold what belongs to the episode as a whole, and the size and SHA-256 of each of its files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from vla3d.errors import DataError, SchemaVersionError
-from vla3d.types import ANSWERS, KeyframeAction, Observation, RgbdFrame, Step
+from vla3d.types import ANSWERS, Alternative, KeyframeAction, Observation, RgbdFrame, Step
 
 SCHEMA_VERSION = 1
 """Raised whenever a dataset written before could be misread after."""
@@ -173,3 +174,26 @@ def step_from_row(row: Float64[np.ndarray, "38"], frames: dict[str, RgbdFrame], 
         joint_velocities=vector("joint_velocities"),
         action=action,
     )
+
+
+def alternative_to_json(alternative: Alternative) -> dict[str, Any]:
+    """An alternative as JSON values; floats keep every bit."""
+    action = alternative.action
+    return {
+        "sentences": list(alternative.sentences),
+        "position": action.position.tolist(),
+        "quaternion_wxyz": action.quaternion.tolist(),
+        "gripper_open": bool(action.gripper_open),
+        "ignore_collisions": bool(action.ignore_collisions),
+    }
+
+
+def alternative_from_json(values: Mapping[str, Any]) -> Alternative:
+    """The inverse of ``alternative_to_json``."""
+    action = KeyframeAction(
+        position=np.array(values["position"]),
+        quaternion=np.array(values["quaternion_wxyz"]),
+        gripper_open=values["gripper_open"],
+        ignore_collisions=values["ignore_collisions"],
+    )
+    return Alternative(sentences=tuple(values["sentences"]), action=action)

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from vla3d.data.locking import DatasetLock
-from vla3d.data.schema import COLUMNS, SCHEMA_VERSION, depth_to_units, table_from_steps
+from vla3d.data.schema import COLUMNS, SCHEMA_VERSION, alternative_to_json, depth_to_units, table_from_steps
 from vla3d.data.store import (
     METADATA,
     PARTIAL,
@@ -67,6 +67,7 @@ def write_episode(episode: Episode, folder: Path) -> int:
                 "paraphrases": list(episode.paraphrases),
                 "seed": episode.seed,
                 "success": episode.success,
+                "alternatives": [alternative_to_json(alternative) for alternative in episode.alternatives],
                 "metadata": dict(episode.metadata),
                 "cameras": list(episode.steps[0].observation.frames),
                 "num_steps": len(episode.steps),

@@ -27,6 +27,7 @@ def record_expert(env: KeyframeEnv, seed: int, metadata: Mapping[str, Any]) -> t
     """
     recorder = _Recorder(env)
     recorder.add(env.reset(seed=seed))
+    alternatives = env.alternatives()
     expert = env.expert()
     failure = None
     while True:
@@ -48,6 +49,7 @@ def record_expert(env: KeyframeEnv, seed: int, metadata: Mapping[str, Any]) -> t
         seed=seed,
         success=result.success,
         steps=recorder.steps,
+        alternatives=alternatives,
         metadata={
             "instances": {str(number): name for number, name in env.instance_names.items()},
             "workspace": {"low": env.workspace.low, "high": env.workspace.high},

@@ -21,6 +21,7 @@ class DemosConfig:
         episodes: demos per task, the first ones; None takes all.
         validation_share: share of each task's demos held out to pick the best checkpoint; at least one demo when above 0.
         stride: recorded steps between the samples taken on the way to a keyframe; 0 takes decision points only.
+        alternatives: learn also the first keyframes towards a scene's other goals, where the demos hold them.
         keyframe_rule: ``"recorded"`` (the keyframes that were executed), ``"vla3d"`` or ``"peract"`` (discovered).
         on_corrupt: ``"raise"``, or ``"skip"`` to go on without damaged episodes.
     """
@@ -29,6 +30,7 @@ class DemosConfig:
     episodes: int | None = None
     validation_share: float = 0.1
     stride: int = 10
+    alternatives: bool = True
     keyframe_rule: str = "recorded"
     on_corrupt: str = "raise"
 
@@ -76,20 +78,20 @@ def split_demos(dataset: DemoDataset, config: DemosConfig) -> DemoSplit:
 def sentences_of(dataset: DemoDataset, refs: Sequence[EpisodeRef]) -> list[str]:
     """Every sentence that asks for one of the episodes, sorted: what a tokenizer is trained on."""
     infos = [dataset.info(ref) for ref in refs]
-    return sorted({sentence for info in infos for sentence in (info.instruction, *info.paraphrases)})
+    others = (sentence for info in infos for other in info.alternatives for sentence in other.sentences)
+    return sorted({*others, *(sentence for info in infos for sentence in (info.instruction, *info.paraphrases))})
 
 
 def iterate_samples(
-    dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, stride: int, progress: str
+    dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str
 ) -> Iterator[KeyframeSample]:
     """Samples of some episodes, one episode in memory at a time.
 
     Args:
         dataset: where they lie.
         refs: which episodes.
-        config: for the keyframe rule.
+        config: which samples of an episode.
         cameras: read these only.
-        stride: see ``DemosConfig.stride``.
         progress: what the progress bar calls this.
 
     Raises:
@@ -102,8 +104,8 @@ def iterate_samples(
         indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)
         if not indices:
             raise DataError(f"Episode {ref} of {dataset.path} has no keyframe under the rule {config.keyframe_rule!r}.")
-        instants = [instant for instant, _ in sample_instants(indices, stride)]
+        instants = [instant for instant, _ in sample_instants(indices, config.stride)]
         steps = list(outline.steps)
         for index, step in zip(instants, dataset.read_steps(ref, instants, cameras=cameras), strict=True):
             steps[index] = step
-        yield from keyframe_samples(replace(outline, steps=steps), indices, stride)
+        yield from keyframe_samples(replace(outline, steps=steps), indices, config.stride, config.alternatives)

@@ -1,7 +1,7 @@
 """One training run from a dataset and a policy configuration to a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,11 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
     dataset = DemoDataset(config.data, on_corrupt="skip" if config.demos.on_corrupt == "skip" else "raise")
     split = split_demos(dataset, config.demos)
     policy = cls.from_config(config.policy_config, sentences=sentences_of(dataset, split.train), seed=config.trainer.seed)
-    cameras, stride = policy.required_cameras, config.demos.stride
-    train_data = PreparedSamples(
-        iterate_samples(dataset, split.train, config.demos, cameras, stride=stride, progress="loading demos"), policy.prepare
-    )
-    held_out = iterate_samples(dataset, split.validation, config.demos, cameras, stride=0, progress="loading held-out demos")
+    decision_points = replace(config.demos, stride=0)
+    cameras = policy.required_cameras
+    train_samples = iterate_samples(dataset, split.train, config.demos, cameras, progress="loading demos")
+    held_out = iterate_samples(dataset, split.validation, decision_points, cameras, progress="loading held-out demos")
+    train_data = PreparedSamples(train_samples, policy.prepare)
     validation_data = PreparedSamples(held_out, policy.prepare) if split.validation else None
     trainer = Trainer(
         config.trainer,
