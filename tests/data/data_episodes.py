@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vla3d.types import Episode, KeyframeAction, Observation, RgbdFrame, Step
+from vla3d.types import Alternative, Episode, KeyframeAction, Observation, RgbdFrame, Step
 
 
 def _frame(rng: np.random.Generator, size: tuple[int, int], exact_depth: bool, segmented: bool) -> RgbdFrame:
@@ -69,5 +69,12 @@ def build(
         seed=seed,
         success=True,
         steps=steps,
+        alternatives=tuple(
+            Alternative(
+                sentences=(f"lift block {other}", "raise the öther"),
+                action=KeyframeAction(position=rng.normal(size=3), quaternion=rng.normal(size=4), gripper_open=other == 0),
+            )
+            for other in range(2)
+        ),
         metadata={"attempt": seed, "instances": {"1": "block"}, "nested": [1.5, None, "x"]},
     )

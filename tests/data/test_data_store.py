@@ -35,7 +35,7 @@ def assert_same(left: object, right: object, where: str = "") -> None:
         assert list(left) == list(right), where  # type: ignore[call-overload]
         for key in left:
             assert_same(left[key], right[key], f"{where}[{key!r}]")  # type: ignore[index]
-    elif isinstance(left, list):
+    elif isinstance(left, list | tuple):
         assert len(left) == len(right), where  # type: ignore[arg-type]
         for index, (a, b) in enumerate(zip(left, right, strict=True)):  # type: ignore[call-overload]
             assert_same(a, b, f"{where}[{index}]")

@@ -22,7 +22,8 @@ def keyframes(episode: Episode, rule: str = "vla3d") -> list[int]:
 
     Args:
         episode: recorded at about 10 Hz; its images are not looked at.
-        rule: ``"vla3d"`` (``discover_keyframes``) or ``"peract"`` (``peract_keyframes``).
+        rule: ``"recorded"`` (``Episode.keyframe_indices``), ``"vla3d"`` (``discover_keyframes``) or ``"peract"``
+            (``peract_keyframes``).
 
     Raises:
         ConfigError: unknown rule.
@@ -137,4 +138,8 @@ def _peract(episode: Episode) -> list[int]:
     return peract_keyframes(velocities, [step.observation.gripper_open for step in episode.steps])
 
 
-_RULES: dict[str, Callable[[Episode], list[int]]] = {"vla3d": _ours, "peract": _peract}
+def _recorded(episode: Episode) -> list[int]:
+    return [index for index in episode.keyframe_indices if index > 0]
+
+
+_RULES: dict[str, Callable[[Episode], list[int]]] = {"recorded": _recorded, "vla3d": _ours, "peract": _peract}

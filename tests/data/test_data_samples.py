@@ -1,0 +1,61 @@
+"""Keyframe samples: which instants, which target, and the alternatives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vla3d.data.samples import PreparedSamples, keyframe_samples, sample_instants, target_action
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "stride", "expected"),
+    [
+        ([4, 10], 0, [(0, 0), (4, 1)]),
+        ([4, 10], 3, [(0, 0), (3, 0), (4, 1), (7, 1)]),
+        ([4, 10], 100, [(0, 0), (4, 1)]),
+        ([1], 1, [(0, 0)]),
+        ([], 5, []),
+    ],
+)
+def test_instants(keyframes: list[int], stride: int, expected: list[tuple[int, int]]) -> None:
+    assert sample_instants(keyframes, stride) == expected
+
+
+def test_every_sample_aims_at_the_next_keyframe(build_episode) -> None:  # type: ignore[no-untyped-def]
+    episode = build_episode()
+    samples = list(keyframe_samples(episode, [4, 10], stride=3, alternatives=False))
+    assert [sample.action for sample in samples] == [episode.steps[index].action for index in (4, 4, 10, 10)]
+    assert [sample.keyframe for sample in samples] == [0, 0, 1, 1]
+    assert [sample.from_keyframe for sample in samples] == [True, False, True, False]
+    assert samples[0].paraphrases == ("lift the réd block", "raise it")
+
+
+def test_alternatives_come_with_the_same_picture_before_the_first_keyframe_only(build_episode) -> None:  # type: ignore[no-untyped-def]
+    episode = build_episode()
+    samples = list(keyframe_samples(episode, [4, 10], stride=0))
+    assert [sample.keyframe for sample in samples] == [0, 0, 0, 1]
+    own, *others, _ = samples
+    for sample, alternative in zip(others, episode.alternatives, strict=True):
+        assert sample.observation is own.observation
+        assert sample.action is alternative.action
+        assert sample.paraphrases == alternative.sentences
+
+
+def test_without_a_recorded_action_the_reached_pose_is_the_target(build_episode) -> None:  # type: ignore[no-untyped-def]
+    steps = build_episode().steps
+    reached = replace(steps[5], action=None)
+    action = target_action(reached, steps[4])
+    np.testing.assert_array_equal(action.position, reached.observation.gripper_position)
+    assert action.gripper_open == reached.observation.gripper_open
+    assert action.ignore_collisions == steps[4].action.ignore_collisions
+
+
+def test_prepared_samples_are_prepared_once(build_episode) -> None:  # type: ignore[no-untyped-def]
+    calls: list[int] = []
+    prepared = PreparedSamples(
+        keyframe_samples(build_episode(), [4, 10], 0, alternatives=False), lambda sample: calls.append(sample.keyframe)
+    )
+    assert len(prepared) == len(calls) == 2
+    assert [prepared[0], prepared[1], prepared[0]] == [None] * 3
+    assert calls == [0, 1]
