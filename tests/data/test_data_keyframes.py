@@ -17,7 +17,7 @@ from vla3d.types import Episode
 
 def signals(motion: str, gripper: str) -> tuple[np.ndarray, np.ndarray]:
     assert len(motion) == len(gripper)
-    return np.array([c == "M" for c in motion]), np.array([c == "o" for c in gripper])
+    return np.array([c == "M" for c in motion], dtype=bool), np.array([c == "o" for c in gripper], dtype=bool)
 
 
 OURS = {

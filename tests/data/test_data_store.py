@@ -1,5 +1,6 @@
 """The store gives back exactly what it was given, and the same bytes for the same episode."""
 
+from copy import copy
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -161,7 +162,8 @@ def test_episodes_that_do_not_fit_are_refused(tmp_path: Path, build_episode) -> 
     steps = [*episode.steps[:3], lacking, *episode.steps[4:]]
     with pytest.raises(DataError, match="step 3 has cameras"):
         write_episode(replace(episode, steps=steps), tmp_path / "lacking")
-    double = replace(frames["camera_1"], depth=frames["camera_1"].depth.astype(np.float64))
+    double = copy(frames["camera_1"])
+    object.__setattr__(double, "depth", double.depth.astype(np.float64))  # the shape checks of the tests forbid the front door
     steps[3] = replace(step, observation=replace(step.observation, frames={**frames, "camera_1": double}))
     with pytest.raises(DataError, match="step 3, camera 'camera_1', depth: got float64"):
         write_episode(replace(episode, steps=steps), tmp_path / "double")
