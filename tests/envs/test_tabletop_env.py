@@ -213,6 +213,7 @@ def test_terminal_answers_end_the_episode(pick: TabletopEnv) -> None:
         assert result.info["answer"] == answer and pick.time == before
 
 
+@pytest.mark.wrong_shapes
 def test_malformed_actions_are_refused(pick: TabletopEnv) -> None:
     pick.reset(seed=4)
     good = away(pick)

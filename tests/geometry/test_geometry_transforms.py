@@ -66,6 +66,7 @@ def test_similarity_applies_to_any_middle_shape_and_about_a_center():
     torch.testing.assert_close(transform.apply(points.reshape(2, 35, 3)), expected.reshape(2, 35, 3))
 
 
+@pytest.mark.wrong_shapes
 def test_similarity_refuses_a_wrong_shape():
     with pytest.raises(ValueError, match=r"expected \(B,\) and \(B, 3\)"):
         SimilarityTransform(scale=torch.ones(2), translation=torch.zeros(3, 3))

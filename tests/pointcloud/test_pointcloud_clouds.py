@@ -170,6 +170,7 @@ def test_stacking_pads_to_the_largest(seed):
         np.testing.assert_array_equal(_rows(stacked, b), expected[b])
 
 
+@pytest.mark.wrong_shapes
 def test_refusals():
     rgb, depth, intrinsics, pose = _frames(0)
     with pytest.raises(ValueError, match="frames"):

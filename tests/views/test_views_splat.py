@@ -182,6 +182,7 @@ def test_strided_and_gradient_inputs_give_the_same_image():
     assert not got.rgb.requires_grad
 
 
+@pytest.mark.wrong_shapes
 def test_refusals():
     points, lengths = torch.zeros(2, 4, 3), torch.tensor([4, 4])
     views = ViewSet.from_names()

@@ -47,6 +47,7 @@ def test_axes_tensor_and_order():
     assert hash(views) == hash(ViewSet.from_names(("front", "top")))
 
 
+@pytest.mark.wrong_shapes
 def test_refusals():
     with pytest.raises(ConfigError, match="Did you mean 'front'"):
         ViewSet.from_names(("top", "frnt"))

@@ -1,0 +1,24 @@
+"""What holds for every test: shapes are checked, nothing is downloaded, one thread for each process."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from jaxtyping import config, install_import_hook
+
+# Before torch, Hugging Face and the workers that tests start read them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+
+# Before the first import of vla3d. Every public tensor function then refuses a wrong shape, in every test.
+install_import_hook("vla3d", "shape_checks.checked")
+
+
+@pytest.fixture(autouse=True)
+def _shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave wrong shapes to vla3d's own refusals in the tests that are about those."""
+    on_purpose = request.node.get_closest_marker("wrong_shapes") is not None
+    config.update("jaxtyping_disable", on_purpose)
+    yield
+    config.update("jaxtyping_disable", False)
