@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vla3d import __version__
-from vla3d.errors import Vla3dError, unknown_name
+from vla3d.errors import Vla3dError, WorkerError, unknown_name
 
+EXIT_BUG = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
@@ -60,9 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(words)
+    except SystemExit as ended:  # argparse's help, or the trainer's answer to SIGTERM
+        return ended.code if isinstance(ended.code, int) else 0
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except WorkerError as error:
+        if "Traceback" not in str(error):
+            return _refuse(str(error))
+        print(f"vla3d: {error}", file=sys.stderr)  # a bug like any other, only in another process
+        return EXIT_BUG
     except Vla3dError as error:
         return _refuse(str(error))
     except BrokenPipeError:

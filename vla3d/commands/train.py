@@ -33,16 +33,19 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
     """
     from vla3d.policies.registry import policy_class
     from vla3d.training.config import TrainerConfig
-    from vla3d.training.demos import DemosConfig
-    from vla3d.training.run import TrainRunConfig
 
+    if values["resume"] is True and values["out"] is None:
+        raise ConfigError("resume=true needs the run to go on with; give out=RUN.")
     sections = {name: _section(values, name) for name in _SECTIONS}
     policy = sections["policy"]
     if not isinstance(policy.get("name"), str):
         raise ConfigError(f"policy.name: got {policy.get('name')!r}, expected the name of a policy, for example bridgevla.")
+    trainer = build(TrainerConfig, sections["trainer"], "trainer")
     policy_class(policy["name"])  # an unknown name is refused before anything is collected
-    if values["resume"] is True and values["out"] is None:
-        raise ConfigError("resume=true needs the run to go on with; give out=RUN.")
+
+    from vla3d.training.demos import DemosConfig
+    from vla3d.training.run import TrainRunConfig
+
     return build(
         TrainRunConfig,
         {
@@ -52,7 +55,7 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
             "policy": policy["name"],
             "policy_config": {key: value for key, value in policy.items() if key != "name"},
             "demos": build(DemosConfig, sections["demos"], "demos"),
-            "trainer": build(TrainerConfig, sections["trainer"], "trainer"),
+            "trainer": trainer,
         },
     )
 
