@@ -1,0 +1,173 @@
+"""Every YAML composes, names every setting, and builds its dataclasses."""
+
+import dataclasses
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.commands.building import build, dated_folder, recorded
+from vla3d.commands.composition import compose
+from vla3d.commands.train import run_config
+from vla3d.errors import ConfigError, DataError
+from vla3d.evaluation.collect_config import CollectConfig
+from vla3d.evaluation.config import RolloutConfig
+from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
+from vla3d.training.config import TrainerConfig
+from vla3d.training.demos import DemosConfig
+from vla3d.training.run import TrainRunConfig
+
+CONFIGS = Path(str(files("vla3d"))) / "configs"
+GROUPS = ("demos", "experiment", "policy", "trainer")
+OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]
+DERIVED = {"num_views", "proprio_dim"}  # BridgeVLAConfig fills them in
+
+
+def composed(command: str, *words: str) -> dict[str, Any]:
+    values = compose(command, command, words)
+    assert values is not None
+    return values
+
+
+def names(cls: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}
+
+
+def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
+    found = {
+        str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
+    roots = {"collect.yaml", "rollout.yaml", "train.yaml"}
+    hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
+    assert found == covered | roots | hydra | {"__init__.py"}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_builds_its_dataclasses(option: str) -> None:
+    config = run_config(composed("train", option, "out=run"))
+    assert isinstance(config, TrainRunConfig) and isinstance(config.trainer, TrainerConfig)
+    assert isinstance(config.demos, DemosConfig)
+    assert config.policy == "bridgevla"
+    assert BridgeVLAConfig.from_dict(dict(config.policy_config)).to_dict()
+
+
+def test_nothing_of_hydra_travels_on() -> None:
+    def plain(value: Any) -> bool:
+        if isinstance(value, dict):
+            return all(type(key) is str and plain(item) for key, item in value.items())
+        return all(map(plain, value)) if type(value) is list else type(value) in (str, int, float, bool, type(None))
+
+    assert plain(composed("train", "experiment=tabletop3"))
+
+
+def test_yaml_names_every_setting() -> None:
+    """A setting that the YAML does not name cannot be set without a plus sign, and Tab does not find it."""
+    train = composed("train")
+    assert set(train["trainer"]) == names(TrainerConfig)
+    assert set(train["demos"]) == names(DemosConfig)
+    assert set(train["policy"]) == names(BridgeVLAConfig) | {"name"}
+    assert set(train["policy"]["backbone"]) == names(PaliGemmaBackboneConfig) - DERIVED
+    assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
+    assert set(composed("collect")) == names(CollectConfig)
+    assert set(composed("rollout")) == names(RolloutConfig)
+
+
+def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
+    """`vla3d collect` and its library function do the same when told the same; so for the others."""
+    fixed = {"tasks": ["open_drawer"], "out": "x"}
+    assert build(CollectConfig, composed("collect") | fixed) == CollectConfig(tasks=["open_drawer"], out=Path("x"))
+    rollout = composed("rollout") | fixed | {"policy": "random"}
+    assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
+    assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
+
+
+def test_shortcuts_reach_the_trainer() -> None:
+    trainer = run_config(composed("train", "steps=7", "seed=3")).trainer
+    assert (trainer.steps, trainer.seed) == (7, 3)
+    assert run_config(composed("train", "experiment=tabletop3", "steps=7")).trainer.steps == 7
+
+
+def test_the_demos_recipe() -> None:
+    short, long = (run_config(composed("train", f"experiment={name}")) for name in ("tabletop3", "tabletop3_long"))
+    assert short.demos == long.demos
+    assert short.demos.tasks == ("pick_and_lift", "place_in_container", "open_drawer") and short.demos.episodes == 50
+    assert short.policy_config == long.policy_config
+    assert long.trainer.steps > short.trainer.steps
+
+
+def test_the_published_size() -> None:
+    config = BridgeVLAConfig.from_dict(
+        {k: v for k, v in composed("train", "policy=bridgevla")["policy"].items() if k != "name"}
+    )
+    assert config.backbone.size == "paligemma-3b-224"
+    assert (config.backbone.resolution, config.backbone.patch, config.backbone.text_width) == (224, 14, 2048)
+    assert config.backbone.proprio_dim == 0
+
+
+def test_out_defaults_to_a_dated_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = dated_folder("train")
+    assert first.parts[:2] == ("runs", "train")
+    first.mkdir(parents=True)
+    assert dated_folder("train") != first  # also within the same second
+
+
+# Building
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    number: int
+    share: float = 0.5
+    flag: bool = False
+    folder: Path | None = None
+    tasks: tuple[str, ...] = ()
+    either: str | int = 3
+
+
+def test_values_become_what_the_fields_want() -> None:
+    example = build(Example, {"number": 1, "share": 2, "folder": "a", "tasks": "one", "either": "all"})
+    assert example == Example(number=1, share=2, folder=Path("a"), tasks=("one",), either="all")
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({}, r"section.number has no value; give section.number=\.\.\."),
+        ({"number": 1.5}, "section.number: got 1.5, expected a whole number"),
+        ({"number": True}, "section.number: got True"),
+        ({"number": 1, "share": "x"}, "section.share: got 'x', expected a number"),
+        ({"number": 1, "flag": 1}, "section.flag: got 1, expected true or false"),
+        ({"number": 1, "folder": 3}, "section.folder: got 3, expected a path or null"),
+        ({"number": 1, "nmber": 1}, "Unknown key 'section.nmber'. Did you mean 'section.number'"),
+    ],
+)
+def test_values_that_do_not_fit(values: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        build(Example, values, "section")
+
+
+# Recording
+
+
+def test_the_configuration_is_kept_with_the_results(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "run"
+    with recorded(out, {"steps": 3}):
+        assert (out / "config.yaml").read_text() == "steps: 3\n"
+    assert (out / "config.yaml").exists()
+
+
+def test_a_refused_command_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(DataError), recorded(tmp_path / "deep" / "run", {"steps": 3}):
+        raise DataError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_that_failed_midway_keeps_its_configuration(tmp_path: Path) -> None:
+    with pytest.raises(DataError), recorded(tmp_path / "run", {"steps": 3}):
+        (tmp_path / "run" / "metrics.jsonl").write_text("")
+        raise DataError("disk full")
+    assert (tmp_path / "run" / "config.yaml").exists()
