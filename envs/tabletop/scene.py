@@ -14,7 +14,7 @@ WORKSPACE = Workspace.from_bounds([0.20, -0.36, -0.03], [0.92, 0.36, 0.69])
 """One cube for all tasks. It holds the table where things stand and the room above it that the hand works in."""
 
 START_Q = np.array([0.0, -0.812, 0.0, -2.389, 0.0, 1.577, np.pi / 4])
-"""Arm joints when an episode begins, radians: hand down and drawn back to (0.30, 0, 0.48), so that from above it hides nothing."""
+"""Arm joints when an episode begins, radians: hand down and drawn back to (0.30, 0, 0.48), so it hides nothing from above."""
 
 TABLE_CENTER = (0.45, 0.0)
 TABLE_SIZE = (1.2, 1.6)

@@ -112,12 +112,12 @@ class BridgeVLAConfig:
         for key in values:
             if key not in known:
                 raise unknown_name("policy setting", key, known)
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        if isinstance(plain.get("augmentation"), dict):
-            plain["augmentation"] = AugmentationConfig(**plain["augmentation"])
-        if isinstance(plain.get("backbone"), dict):
-            plain["backbone"] = PaliGemmaBackboneConfig(**plain["backbone"])
+        plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         try:
+            if isinstance(plain.get("augmentation"), dict):
+                plain["augmentation"] = AugmentationConfig(**plain["augmentation"])
+            if isinstance(plain.get("backbone"), dict):
+                plain["backbone"] = PaliGemmaBackboneConfig(**plain["backbone"])
             return cls(**plain)
         except TypeError as error:
             raise ConfigError(f"policy: {error}") from error

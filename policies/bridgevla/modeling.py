@@ -69,6 +69,8 @@ class BridgeVLA(LearnedPolicy):
 
     name: ClassVar[str] = "bridgevla"
     selection_metric: ClassVar[str] = "position_error_mm"
+    low: Tensor
+    high: Tensor
 
     def __init__(self, config: BridgeVLAConfig, tokenizer: InstructionTokenizer, *, seed: int = 0) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """From a coarse grid of view tokens to a heatmap with one logit per pixel."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -42,7 +44,7 @@ class ConvexUpsampling(nn.Module):
     def _combinations(self, features: Float[Tensor, "N D gh gw"]) -> Float[Tensor, "M 9 P"]:
         """Convex weights of the nine cells for each pixel of each cell, M = N * gh * gw."""
         hidden = self.mask[1](self.mask[0](features)).flatten(2).transpose(1, 2)
-        last = self.mask[2]
+        last = cast(nn.Conv2d, self.mask[2])
         logits = F.linear(hidden, last.weight.flatten(1), last.bias) * self.mask_scale
         return logits.view(-1, 9, self.patch * self.patch).softmax(dim=1)
 

@@ -63,7 +63,9 @@ def test_scripted_hands_on_the_expert() -> None:
 
         def next_action(self) -> KeyframeAction:
             self.calls += 1
-            return KeyframeAction(position=np.full(3, float(self.calls)), quaternion=np.array([0, 1.0, 0, 0]), gripper_open=True)
+            return KeyframeAction(
+                position=np.full(3, float(self.calls)), quaternion=np.array([0, 1.0, 0, 0]), gripper_open=True
+            )
 
     policy, expert = ScriptedPolicy(), Counting()
     policy.reset(0, expert)
