@@ -82,7 +82,10 @@ class BridgeVLAConfig:
         for name in ("zoom", "heatmap_sigma"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected a positive number.")
-        for name in ("zoom_jitter", "footprint", "rotation_label_sigma"):
+        for name in ("head_width", "action_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected at least 1.")
+        for name in ("zoom_jitter", "footprint", "rotation_label_sigma", "head_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
         try:
