@@ -31,7 +31,7 @@ def nano() -> PaliGemmaBackbone:
 @torch.no_grad()
 def test_equals_the_documented_transformers_call(size: str, padded: bool) -> None:
     """Same numbers as placeholder ids, pixel values and token_type_ids through PaliGemmaModel.forward."""
-    backbone = PaliGemmaBackbone.from_instructions(PaliGemmaBackboneConfig(size=size), SENTENCES).eval()
+    backbone = PaliGemmaBackbone.from_instructions(PaliGemmaBackboneConfig(size=size, positions="rotary"), SENTENCES).eval()
     assert backbone.tokenizer is not None
     text = backbone.tokenize(SENTENCES if padded else SENTENCES[1:] * 2)
     assert bool(text.mask.all()) is not padded
@@ -154,7 +154,8 @@ def test_bfloat16(nano: PaliGemmaBackbone) -> None:
         assert (other.float() - full).square().mean().sqrt() < 0.1 * full.square().mean().sqrt()
 
 
-def test_published_format_loads(nano: PaliGemmaBackbone, tmp_path) -> None:
+def test_published_format_loads(tmp_path) -> None:
+    nano = PaliGemmaBackbone.from_instructions(PaliGemmaBackboneConfig(positions="rotary"), SENTENCES).eval()
     assert nano.tokenizer is not None
     published = PaliGemmaForConditionalGeneration(nano.config.to_transformers())
     published.model.load_state_dict(nano.model.state_dict())
@@ -268,3 +269,40 @@ def test_blank_prompt_has_no_words(nano: PaliGemmaBackbone) -> None:
     blank = nano.blank(3)
     assert isinstance(blank, TextBatch) and blank.ids.shape == (3, 2) and bool(blank.mask.all())
     assert nano(views(3), blank).grid.shape == (3, 3, 8, 8, 64)
+
+
+def test_patch_filters_start_smooth_and_silent_on_black(nano: PaliGemmaBackbone) -> None:
+    embedding = nano.model.vision_tower.embeddings.patch_embedding
+    black = torch.full((1, 3, 8, 8), -1.0)
+    with torch.no_grad():
+        assert embedding(black).abs().max() < 1e-4
+        corner, beside, opposite = (black.clone() for _ in range(3))
+        corner[..., :4, :4], beside[..., :4, 1:5], opposite[..., 4:, 4:] = 1.0, 1.0, 1.0
+        reference, near, far = (embedding(image).flatten() for image in (corner, beside, opposite))
+    similarity = torch.nn.functional.cosine_similarity
+    # Independent pixels would give a shift by one of four columns 0.75, and no likeness at all across the patch.
+    assert similarity(reference, near, dim=0) > 0.9
+    assert similarity(reference, far, dim=0) > 0.3
+
+
+def test_learned_positions_start_as_a_bag_of_words_and_tell_order_once_trained(nano: PaliGemmaBackbone) -> None:
+    first, second = "put red into blue", "put blue into red"
+    model = PaliGemmaBackbone.from_instructions(NANO, [first, second]).eval()
+    pictures = views(1)
+    with torch.no_grad():
+        bag = [model(pictures, model.tokenize([sentence])).grid for sentence in (first, second)]
+        model.word_embedding.normal_(std=1.0)
+        ordered = [model(pictures, model.tokenize([sentence])).grid for sentence in (first, second)]
+    torch.testing.assert_close(bag[0], bag[1], atol=1e-4, rtol=1e-3)
+    assert (ordered[0] - ordered[1]).abs().max() > 1e-2
+
+
+def test_learned_positions_tell_views_apart(nano: PaliGemmaBackbone) -> None:
+    model = PaliGemmaBackbone.from_instructions(NANO, SENTENCES).eval()
+    same = views(1)[:, :1].expand(1, 3, 3, 64, 64)
+    with torch.no_grad():
+        alike = model(same, model.tokenize(SENTENCES[:1])).grid
+        model.view_embedding.normal_(std=1.0)
+        apart = model(same, model.tokenize(SENTENCES[:1])).grid
+    torch.testing.assert_close(alike[:, 0], alike[:, 1], atol=1e-4, rtol=1e-3)
+    assert (apart[:, 0] - apart[:, 1]).abs().max() > 1e-2

@@ -10,6 +10,8 @@ from vla3d.errors import ConfigError, unknown_name
 
 Mask = Literal["bidirectional", "images_first_causal", "text_first_causal"]
 MASKS: tuple[str, ...] = get_args(Mask)
+Positions = Literal["rotary", "learned"]
+POSITIONS: tuple[str, ...] = get_args(Positions)
 
 # A field left at 0 takes the size's value. The two large sizes are the published checkpoints google/paligemma-3b-pt-224 and
 # google/paligemma2-3b-pt-224 (their config.json), so their shapes may not be changed.
@@ -17,11 +19,11 @@ MASKS: tuple[str, ...] = get_args(Mask)
 # width found 92 % of the points after 20 s of one core; with the customary four heads and four times the width 71 % after 30 s.
 _NANO: dict[str, Any] = {
     "resolution": 64, "patch": 8, "vision_width": 64, "vision_layers": 1, "vision_heads": 2,
-    "text_width": 64, "text_layers": 2, "text_heads": 2, "text_kv_heads": 1, "initializer_range": 0.1,
+    "text_width": 64, "text_layers": 2, "text_heads": 2, "text_kv_heads": 1, "initializer_range": 0.1, "positions": "learned",
 }  # fmt: skip
 _SIGLIP_SO400M: dict[str, Any] = {
     "resolution": 224, "patch": 14, "vision_width": 1152, "vision_layers": 27, "vision_heads": 16, "vision_mlp": 4304,
-    "vocab_size": 257216, "initializer_range": 0.02,
+    "vocab_size": 257216, "initializer_range": 0.02, "positions": "rotary",
 }  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
     "nano": _NANO,
@@ -54,6 +56,9 @@ class PaliGemmaBackboneConfig:
             first, and each token reads what comes before it. ``"images_first_causal"``: a control that must fail, since its
             image tokens cannot see the sentence.
         proprio_dim: length of the proprioception vector, 0 for none.
+        positions: ``"rotary"``: as published. ``"learned"``: nothing is rotated; each view and each place in the sentence has an
+            embedding instead, zero at first. In a narrow head most channels turn within a few tokens, so that with rotary
+            positions a word must be found anew for every distance between it and a patch.
         initializer_range: standard deviation of the initial weights outside the image encoder. At widths of 64-128 the usual
             0.02 learns three times slower or not at all; 0.1 trains.
         attention: ``"sdpa"`` or ``"eager"``; ``""`` takes sdpa, and eager for Gemma 2, whose soft-capped scores sdpa lacks.
@@ -80,6 +85,7 @@ class PaliGemmaBackboneConfig:
     max_text_tokens: int = 64
     mask: str = "bidirectional"
     proprio_dim: int = 0
+    positions: str = ""
     initializer_range: float = 0.0
     attention: str = ""
 
@@ -89,6 +95,8 @@ class PaliGemmaBackboneConfig:
         if self.mask not in MASKS:
             raise unknown_name("attention mask", self.mask, MASKS)
         self._fill_in()
+        if self.positions not in POSITIONS:
+            raise unknown_name("kind of positions", self.positions, POSITIONS)
         self._check_numbers()
         if self.attention not in ("sdpa", "eager"):
             raise unknown_name("attention", self.attention, ("sdpa", "eager"))
@@ -99,6 +107,11 @@ class PaliGemmaBackboneConfig:
     def gemma2(self) -> bool:
         """Whether the language model is Gemma 2 (else Gemma)."""
         return self.size in _GEMMA2_SIZES
+
+    @property
+    def published(self) -> bool:
+        """Whether this is the architecture of published weights."""
+        return self.size in _PUBLISHED
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,7 +125,7 @@ class PaliGemmaBackboneConfig:
             given = getattr(self, name)
             if not given:
                 object.__setattr__(self, name, value)
-            elif given != value and self.size in _PUBLISHED and name not in _FREE_EVEN_WHEN_PUBLISHED:
+            elif given != value and self.published and name not in _FREE_EVEN_WHEN_PUBLISHED:
                 raise ConfigError(f"{name} is {given}, expected {value}: size {self.size!r} is a published architecture.")
         derived = {
             "vision_mlp": 2 * self.vision_width,
@@ -171,6 +184,7 @@ class PaliGemmaBackboneConfig:
             "text_mlp": text.intermediate_size,
             "vocab_size": text.vocab_size,
             "initializer_range": text.initializer_range,
+            "positions": "rotary",
         }
         for name in options:
             if name in shape or name == "size" or name not in {field.name for field in dataclasses.fields(cls)}:
@@ -218,5 +232,5 @@ class PaliGemmaBackboneConfig:
             hidden_size=self.text_width,
             vocab_size=self.vocab_size,
             # Published checkpoints keep <image> one past their text vocabulary; the adapter itself never looks it up.
-            image_token_index=257152 if self.size in _PUBLISHED else self.vocab_size - 1,
+            image_token_index=257152 if self.published else self.vocab_size - 1,
         )

@@ -16,6 +16,7 @@ from transformers import PaliGemmaConfig, PaliGemmaModel
 
 from vla3d.backbones.base import TextBatch, ViewBackbone, ViewTokens
 from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.backbones.initialization import smooth_patch_filters
 from vla3d.backbones.prompt import Prompt, lay_out
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.errors import CheckpointError, ConfigError
@@ -59,7 +60,12 @@ class PaliGemmaBackbone(ViewBackbone):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = _model or PaliGemmaModel._from_config(config.to_transformers(), attn_implementation=_attention(config))
+            if _model is None and not config.published:
+                smooth_patch_filters(self.model.vision_tower.embeddings.patch_embedding)
             self.proprio: nn.Module | None = None
+            if config.positions == "learned":
+                self.view_embedding = nn.Parameter(torch.zeros(config.num_views, 1, 1, self.dim))
+                self.word_embedding = nn.Parameter(torch.zeros(config.max_text_tokens, self.dim))
             if config.proprio_dim:
                 self.proprio = nn.Sequential(nn.Linear(config.proprio_dim, self.dim), nn.GELU(), nn.Linear(self.dim, self.dim))
 
@@ -75,14 +81,18 @@ class PaliGemmaBackbone(ViewBackbone):
     ) -> ViewTokens:
         """See `ViewBackbone.forward`."""
         self.check_inputs(views, text, proprio)
-        images = self.view_features(views).flatten(1, 3)
+        images = self.view_features(views)
         words = self.model.language_model.embed_tokens(text.ids)
+        if self.config.positions == "learned":
+            images = images + self.view_embedding
+            words = words + self.word_embedding[: words.shape[1]]
+        images = images.flatten(1, 3)
         state = None if self.proprio is None else self.proprio(proprio)[:, None].to(words.dtype)
         prompt = lay_out(text.mask, images.shape[1], 0 if state is None else 1, self.config.mask)
         hidden = self.model(
             inputs_embeds=prompt.join(images.to(words.dtype), state, words),
             attention_mask=self._attention_mask(prompt, words.dtype),
-            position_ids=prompt.positions,
+            position_ids=prompt.positions if self.config.positions == "rotary" else torch.zeros_like(prompt.positions),
             use_cache=False,
         ).last_hidden_state
         grid, spoken = prompt.split(hidden, images.shape[1], words.shape[1])
