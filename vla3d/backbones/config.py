@@ -57,8 +57,8 @@ class PaliGemmaBackboneConfig:
             image tokens cannot see the sentence.
         proprio_dim: length of the proprioception vector, 0 for none.
         positions: ``"rotary"``: as published. ``"learned"``: nothing is rotated; instead each view and each place in the
-            sentence has an embedding, zero at first. In a narrow head most channels turn within a few tokens, so that with rotary
-            positions a word must be found anew for every distance between it and a patch.
+            sentence has an embedding, zero at first. In a narrow head most channels turn within a few tokens, so that with
+            rotary positions a word must be found anew for every distance between it and a patch.
         initializer_range: standard deviation of the initial weights outside the image encoder. At widths of 64-128 the usual
             0.02 learns three times slower or not at all; 0.1 trains.
         attention: ``"sdpa"`` or ``"eager"``; ``""`` takes sdpa, and eager for Gemma 2, whose soft-capped scores sdpa lacks.
