@@ -90,6 +90,14 @@ def test_shortcuts_reach_the_trainer() -> None:
     assert run_config(composed("train", "experiment=tabletop3", "steps=7")).trainer.steps == 7
 
 
+def test_several_processes_must_mean_the_same_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for words in (["data=a"], ["out=b"]):
+        with pytest.raises(ConfigError, match="give data=DIR and out=RUN"):
+            run_config(composed("train", *words))
+    assert run_config(composed("train", "data=a", "out=b")).out == Path("b")
+
+
 def test_the_demos_recipe() -> None:
     short, long = (run_config(composed("train", f"experiment={name}")) for name in ("tabletop3", "tabletop3_long"))
     assert short.demos == long.demos

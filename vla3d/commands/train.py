@@ -1,6 +1,8 @@
 """`vla3d train`: from demonstrations to a policy; without demonstrations it first lets the experts make some."""
 
+import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,10 @@ _SECTIONS = ("demos", "trainer", "policy")
 def main(values: Mapping[str, Any]) -> None:
     """Run the command on composed values."""
     config = run_config(values)
-    with recorded(config.out, {**values, "data": str(config.data), "out": str(config.out)}):
+    from vla3d.training.processes import is_main_process
+
+    resolved = {**values, "data": str(config.data), "out": str(config.out)}
+    with recorded(config.out, resolved) if is_main_process() else nullcontext():
         if values["data"] is None:
             collect_default_demos(config.data, config.demos)
         train(config)
@@ -34,6 +39,8 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
     from vla3d.policies.registry import policy_class
     from vla3d.training.config import TrainerConfig
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and None in (values["data"], values["out"]):
+        raise ConfigError("Several processes train together and must mean the same folders; give data=DIR and out=RUN.")
     if values["resume"] is True and values["out"] is None:
         raise ConfigError("resume=true needs the run to go on with; give out=RUN.")
     sections = {name: _section(values, name) for name in _SECTIONS}
@@ -86,15 +93,22 @@ def train(config: "TrainRunConfig") -> "TrainResult":
         Vla3dError: anything the user can mend.
         KeyboardInterrupt: Ctrl-C, after the state has been saved.
     """
+    from vla3d.training.processes import is_main_process
     from vla3d.training.run import train_policy
 
-    print(f"Training {config.policy} on {config.data} into {config.out}.")
+    if is_main_process():
+        print(f"Training {config.policy} on {config.data} into {config.out}.")
     result = train_policy(config)
+    if is_main_process():
+        _print_result(config, result)
+    return result
+
+
+def _print_result(config: "TrainRunConfig", result: "TrainResult") -> None:
     for name, value in sorted(result.metrics.items()):
         print(f"  {name:<32} {value:.4g}")
     print(f"Step {result.step}, best at step {result.best_step}: {result.policy}")
     print(f"Run it with: vla3d rollout checkpoint={config.out}")
-    return result
 
 
 def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import KeyframeSample, keyframe_samples, sample_instants
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError, DataError
+from vla3d.training.processes import is_main_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def iterate_samples(
         CorruptEpisodeError: naming the episode.
         ConfigError: an episode lacks one of the cameras.
     """
-    for ref in tqdm(refs, desc=progress, unit="demo", dynamic_ncols=True):
+    for ref in tqdm(refs, desc=progress, unit="demo", dynamic_ncols=True, disable=not is_main_process()):
         outline = dataset.read(ref, cameras=())
         recorded = config.keyframe_rule == "recorded"
         indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)

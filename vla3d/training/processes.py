@@ -1,5 +1,6 @@
 """The processes of a run and their device, through accelerate."""
 
+import os
 from typing import TypeVar
 
 import accelerate  # type: ignore[import-untyped]
@@ -15,6 +16,11 @@ from vla3d.errors import ConfigError
 
 Value = TypeVar("Value")
 _PLAIN = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that talks to the user; known before any process group exists."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 class Processes:
