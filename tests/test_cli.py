@@ -1,6 +1,7 @@
 """The front door: usage, help, mistakes, exit codes, completion. Commands themselves are tested in their rooms."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -310,3 +311,29 @@ def test_the_sub_command_is_taken_out_of_the_line(line: str, name: str | None, r
     assert completion.sub_command(line) == name
     if rest is not None:
         assert completion.without_sub_command(line) == rest
+
+
+# Ctrl-C, as a terminal sends it: to every process of the command
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["collect", "episodes=50"], ["rollout", "policy=scripted", "episodes=50", "videos=none"]],
+    ids=lambda words: words[0],
+)
+def test_ctrl_c_in_the_middle_of_work(words: Sequence[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vla3d", *words, "tasks=[pick_and_lift]", "image_size=16", "num_workers=1", "out=out"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as running:
+        assert running.stderr is not None
+        seen = ""
+        while " 1/50 " not in seen:  # the progress bar after the first episode
+            character = running.stderr.read(1)
+            assert character, seen
+            seen += character
+        os.killpg(running.pid, signal.SIGINT)
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == 130, seen + rest
+    assert "Traceback" not in rest
+    assert rest.rstrip().endswith("Interrupted.")
