@@ -8,8 +8,9 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from vla3d import __version__
 from vla3d.errors import Vla3dError, WorkerError, unknown_name
@@ -141,10 +142,11 @@ def _written_out(word: str, shorthands: Mapping[str, str]) -> str:
     return f"{shorthands[key]}={value}" if equals and key in shorthands else word
 
 
-def load(function: str):  # type: ignore[no-untyped-def]
+def load(function: str) -> Callable[[Any], object]:
     """Import the function behind ``"module:function"``."""
     module, attribute = function.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    found: Callable[[Any], object] = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _refuse(message: str) -> int:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import NoReturn
 
 from vla3d import __version__
 from vla3d.errors import ConfigError
@@ -45,7 +46,7 @@ def describe_installation() -> str:
 class _Parser(argparse.ArgumentParser):
     """Errors in one sentence, as for every command."""
 
-    def error(self, message: str):  # type: ignore[no-untyped-def]
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see vla3d info --help.")
 
 
