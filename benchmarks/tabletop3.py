@@ -1,0 +1,133 @@
+"""The learned results on the three tabletop tasks: what is trained, under which control, and what it succeeds at.
+
+    python benchmarks/tabletop3.py --seeds 0 1 2                              # the demo's recipe, pooled over training seeds
+    python benchmarks/tabletop3.py --seeds 0 --control swap mask_text  # with controls of the trained policy
+    python benchmarks/tabletop3.py --seeds 0 --set policy.backbone.mask=images_first_causal
+    python benchmarks/tabletop3.py --seeds 0 --demos 10 25 50          # by number of demonstrations a task
+
+Every run lies under ``--out`` and goes on where it was stopped; the same command prints the same table again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla3d.evaluation.statistics import SuccessRate, pooled
+
+TASKS = ("pick_and_lift", "place_in_container", "open_drawer")
+BIN = Path(sys.executable).parent
+PROCESSES = 2
+TOTAL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained policy."""
+
+    folder: Path
+    seed: int
+    demos: int
+
+
+def main() -> None:
+    """Train what is missing, evaluate what is missing, print one table."""
+    options = parse()
+    collected = options.out / "demos"
+    vla3d("collect", f"tasks=[{','.join(TASKS)}]", f"episodes={max(options.demos)}", "seed=0", f"out={collected}")
+    for demos in options.demos:
+        runs = [Run(options.out / run_name(options, seed, demos), seed, demos) for seed in options.seeds]
+        for run in runs:
+            train(run, collected, options)
+        for control in ("none", *options.control):
+            summaries = [roll_out(run, control, options.episodes) for run in runs]
+            print_table(f"{options.experiment}, {demos} demos a task, control={control}", summaries, options)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", default="tabletop3")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--demos", type=int, nargs="+", default=[50])
+    parser.add_argument("--episodes", type=int, default=25, help="of each task and training seed")
+    parser.add_argument("--control", nargs="*", default=[], choices=["swap", "mask_text"])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
+    parser.add_argument("--out", type=Path, default=Path("runs/tabletop3"))
+    return parser.parse_args()
+
+
+def run_name(options: argparse.Namespace, seed: int, demos: int) -> str:
+    """Folder of a run: every option that changes its weights is in the name."""
+    changes = "".join(f"-{change.replace('=', '_').replace('/', '_')}" for change in options.set)
+    return f"{options.experiment}-{demos}demos-seed{seed}{changes}"
+
+
+def train(run: Run, collected: Path, options: argparse.Namespace) -> None:
+    """Train, or go on training."""
+    begun = (run.folder / "train" / "trainer.json").exists()
+    vla3d(
+        "train",
+        f"experiment={options.experiment}",
+        f"data={collected}",
+        f"out={run.folder / 'train'}",
+        f"seed={run.seed}",
+        f"demos.episodes={run.demos}",
+        f"trainer.batch_size={TOTAL_BATCH // PROCESSES}",
+        f"resume={str(begun).lower()}",
+        *options.set,
+        launcher=(str(BIN / "torchrun"), f"--nproc-per-node={PROCESSES}", "--no-python"),
+    )
+
+
+def roll_out(run: Run, control: str, episodes: int) -> dict:
+    """Evaluate, or finish an evaluation; its summary."""
+    out = run.folder / f"rollout-{control}"
+    vla3d(
+        "rollout",
+        f"checkpoint={run.folder / 'train'}",
+        f"tasks=[{','.join(TASKS)}]",
+        f"episodes={episodes}",
+        "seed=1000",
+        f"control={control}",
+        "videos=none",
+        f"out={out}",
+    )
+    return dict(json.loads((out / "rollout.json").read_text()))
+
+
+def vla3d(*arguments: str, launcher: tuple[str, ...] = ()) -> None:
+    """Run a command; stop with it when it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launcher, str(BIN / "vla3d"), *arguments], check=True, env=environment)
+
+
+def print_table(title: str, summaries: list[dict], options: argparse.Namespace) -> None:
+    """Success by task and in all, pooled over training seeds, with 95 % intervals."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"\n{title}; training seeds {options.seeds}; {' '.join(options.set) or 'no changes'}; {machine}")
+    rates = {task: total([summary["tasks"][task] for summary in summaries]) for task in TASKS}
+    for task, rate in {**rates, "pooled": pooled(list(rates.values()))}.items():
+        print(f"  {task:<20} {line(rate)}")
+    if "old_goal" in summaries[0]["pooled"]:
+        old = total([summary["pooled"]["old_goal"] for summary in summaries])
+        print(f"  {'old goal, pooled':<20} {line(old)}")
+
+
+def total(parts: list[dict]) -> SuccessRate:
+    """Several counts as one."""
+    return SuccessRate(successes=sum(part["successes"] for part in parts), episodes=sum(part["episodes"] for part in parts))
+
+
+def line(rate: SuccessRate) -> str:
+    """A rate with its interval."""
+    interval = rate.interval
+    return f"{rate.successes:>4}/{rate.episodes:<4} {rate.rate:6.1%}  [{interval.low:.1%}, {interval.high:.1%}]"
+
+
+if __name__ == "__main__":
+    main()
