@@ -23,7 +23,7 @@ EXTRAS: dict[str, Extra] = {
     "tensorboard": Extra("tensorboard", "pip install 'vla3d[tensorboard]'", "the TensorBoard tracker"),
     "open3d": Extra("open3d", "pip install 'vla3d[open3d]'", "point-cloud files and benchmark peers"),
     "ray": Extra("ray", "pip install 'vla3d[ray]'", "collecting and evaluating on several machines"),
-    "rlbench": Extra("rlbench", "see docs/rlbench.md: not on any package registry", "the RLBench adapter"),
+    "rlbench": Extra("rlbench", "build it with CoppeliaSim and PyRep: it is on no package registry", "the RLBench adapter"),
     "pytorch3d": Extra("pytorch3d", "build it from source: not on any package registry", "a benchmark peer"),
 }
 
