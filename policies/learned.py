@@ -52,6 +52,14 @@ class LearnedPolicy(nn.Module, Policy):
             ConfigError: for unknown keys or values that do not fit.
         """
 
+    @classmethod
+    def check_config(cls, values: Mapping[str, Any]) -> None:
+        """Refuse a configuration that ``from_config`` would refuse, before anything is built or collected.
+
+        Raises:
+            ConfigError: for unknown keys or values that do not fit.
+        """
+
     @property
     @abstractmethod
     def required_cameras(self) -> tuple[str, ...]:

@@ -337,3 +337,10 @@ def test_ctrl_c_in_the_middle_of_work(words: Sequence[str], tmp_path: Path) -> N
     assert running.returncode == 130, seen + rest
     assert "Traceback" not in rest
     assert rest.rstrip().endswith("Interrupted.")
+
+
+@pytest.mark.parametrize("word", ["policy.zoom=-1", "policy.rotation=6dd", "policy.views=[top,botom]"])
+def test_a_policy_that_cannot_be_built_is_refused_before_demos_are_collected(call, word: str, tmp_path: Path) -> None:
+    code, _, err = call("train", word)
+    assert (code, err.count("\n")) == (2, 1)
+    assert not list(tmp_path.rglob("demos"))

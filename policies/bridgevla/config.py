@@ -5,7 +5,9 @@ from typing import Any
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.errors import ConfigError, unknown_name
+from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.types import Workspace
+from vla3d.views.view_set import ViewSet
 
 PROPRIOCEPTION_DIM = 3
 TABLETOP_CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
@@ -88,6 +90,8 @@ class BridgeVLAConfig:
         for name in ("zoom_jitter", "footprint", "rotation_label_sigma", "head_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
+        ViewSet.from_names(self.views)
+        make_rotation_head(self.rotation)
         try:
             Workspace.from_bounds(self.workspace_low, self.workspace_high)
         except ValueError as error:

@@ -93,6 +93,11 @@ class BridgeVLA(LearnedPolicy):
         """A new policy whose vocabulary is learnt from the sentences."""
         return cls(BridgeVLAConfig.from_dict(dict(values)), InstructionTokenizer.train(sentences), seed=seed)
 
+    @classmethod
+    def check_config(cls, values: Mapping[str, Any]) -> None:
+        """Refuse what `BridgeVLAConfig` refuses."""
+        BridgeVLAConfig.from_dict(dict(values))
+
     # Data
 
     @property

@@ -232,7 +232,7 @@ def test_bad_settings_are_named(key: str, value: object, message: str) -> None:
         BridgeVLA.from_config(small_config().to_dict() | {key: value}, sentences=toy_sentences(), seed=0)
 
 
-def train_on_toys(mask: str, steps: int = 350) -> dict[str, float]:
+def train_on_toys(mask: str, steps: int = 350, lr: float = 2e-3) -> dict[str, float]:
     torch.set_num_threads(1)
     backbone = PaliGemmaBackboneConfig(size="nano", max_text_tokens=32, mask=mask)  # type: ignore[arg-type]
     config = BridgeVLAConfig(
@@ -245,8 +245,8 @@ def train_on_toys(mask: str, steps: int = 350) -> dict[str, float]:
     )
     policy = BridgeVLA.from_config(config.to_dict(), sentences=toy_sentences(), seed=0)
     data = [toy_sample(seed) for seed in range(400)]
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
     source = generator()
     for _ in range(steps):
         picks = torch.randint(len(data), (16,), generator=source).tolist()

@@ -36,6 +36,7 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
     Raises:
         ConfigError: for anything that does not fit.
     """
+    from vla3d.policies.learned import LearnedPolicy
     from vla3d.policies.registry import policy_class
     from vla3d.training.config import TrainerConfig
 
@@ -48,7 +49,10 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
     if not isinstance(policy.get("name"), str):
         raise ConfigError(f"policy.name: got {policy.get('name')!r}, expected the name of a policy, for example bridgevla.")
     trainer = build(TrainerConfig, sections["trainer"], "trainer")
-    policy_class(policy["name"])  # an unknown name is refused before anything is collected
+    config = {key: value for key, value in policy.items() if key != "name"}
+    cls = policy_class(policy["name"])
+    if issubclass(cls, LearnedPolicy):
+        cls.check_config(config)  # what cannot be trained is refused before anything is collected
 
     from vla3d.training.demos import DemosConfig
     from vla3d.training.run import TrainRunConfig
@@ -60,7 +64,7 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
             "data": values["data"] or str(DEFAULT_DEMOS),
             "out": values["out"] or str(dated_folder("train")),
             "policy": policy["name"],
-            "policy_config": {key: value for key, value in policy.items() if key != "name"},
+            "policy_config": config,
             "demos": build(DemosConfig, sections["demos"], "demos"),
             "trainer": trainer,
         },
