@@ -1,6 +1,6 @@
 """Images per second of every renderer on the built-in tasks, with OpenGL and C MuJoCo rays as peers in the same run.
 
-    MUJOCO_GL=egl OMP_NUM_THREADS=1 python benchmarks/rendering.py [--image-size 128] [--out benchmarks/rendering.json]
+    MUJOCO_GL=egl OMP_NUM_THREADS=1 python benchmarks/rendering.py [--image-size 128] [--out benchmarks/results/rendering.json]
 
 One answer is four cameras of colour, depth and geom ids. Times are the best of many windows: wall, and processor seconds
 of all threads, which other programs on the machine disturb less: rates and ratios are of the latter.
