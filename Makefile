@@ -20,7 +20,7 @@ help:
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make lint       ruff: style and format"
 	@echo "make type       mypy"
-	@echo "make bench      every benchmark; results are printed"
+	@echo "make bench      every benchmark; results are printed (one trains three policies: about half an hour)"
 
 # Installing. A stamp stands for a finished installation, and is older than whatever changes what must be installed.
 

@@ -159,7 +159,7 @@ def write_array(folder: Path, name: str, values: np.ndarray, attributes: Mapping
 
     Byte shuffle and zstd level 1 over whole chunks cost about 0.1 ms for RGB, depth and segmentation of a 128x128 camera
     frame. Blosc's own, smaller blocks would lose the likeness between steps (3.2 MB instead of 1.8 for depth); bit shuffle is
-    larger and slower; deltas between steps gain nothing more.
+    larger and slower.
 
     Args:
         folder: the episode's group.
