@@ -36,7 +36,7 @@ class ConvexUpsampling(nn.Module):
         batch, views, height, width, dim = grid.shape
         features = grid.reshape(batch * views, height, width, dim).permute(0, 3, 1, 2).contiguous()
         around = F.unfold(self.logits(features), kernel_size=3, padding=1).transpose(1, 2)
-        # One small matrix product per cell, so that no image-sized product has to be stored for the gradient.
+        # One small matrix product per cell: the product of nine times the image is never written out.
         pixels = torch.bmm(around.reshape(-1, 1, 9), self._combinations(features))
         pixels = pixels.view(batch, views, height, width, self.patch, self.patch).permute(0, 1, 2, 4, 3, 5)
         return pixels.reshape(batch, views, height * self.patch, width * self.patch)
