@@ -37,7 +37,7 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install -c constraints.txt -e '.[test,open3d]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test,bench,open3d]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
