@@ -5,7 +5,7 @@
     python benchmarks/tabletop3.py --seeds 0 --set policy.backbone.mask=images_first_causal
     python benchmarks/tabletop3.py --seeds 0 --demos 10 25 50 --plot docs/success_by_demos.png
 
-Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations; ``--scenes`` picks those that count.
+Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
 Every run lies under ``--out`` and goes on where it was stopped; the same command prints the same table again.
 """
 
