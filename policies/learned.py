@@ -50,6 +50,7 @@ class LearnedPolicy(nn.Module, Policy):
 
         Raises:
             ConfigError: for unknown keys or values that do not fit.
+            InstructionError: the policy cannot read one of the sentences.
         """
 
     @classmethod

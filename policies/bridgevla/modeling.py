@@ -90,8 +90,15 @@ class BridgeVLA(LearnedPolicy):
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any], *, sentences: Sequence[str], seed: int) -> Self:
-        """A new policy whose vocabulary is learnt from the sentences."""
-        return cls(BridgeVLAConfig.from_dict(dict(values)), InstructionTokenizer.train(sentences), seed=seed)
+        """A new policy whose vocabulary is learnt from the sentences.
+
+        Raises:
+            ConfigError: for unknown keys or values that do not fit.
+            InstructionError: a sentence is empty or too long to be read whole.
+        """
+        policy = cls(BridgeVLAConfig.from_dict(dict(values)), InstructionTokenizer.train(sentences), seed=seed)
+        policy.backbone.tokenize(sentences)  # refuses now what some later batch would stumble over
+        return policy
 
     @classmethod
     def check_config(cls, values: Mapping[str, Any]) -> None:

@@ -76,6 +76,9 @@ def test_folder_refuses_other_settings_and_keeps_its_own(tmp_path: Path) -> None
     folder = RolloutFolder(tmp_path)
     folder.begin(SETTINGS)
     folder.begin(dict(reversed(SETTINGS.items())))
+    folder.begin({**SETTINGS, "control": "swap"})  # nothing was run yet
+    folder.begin(SETTINGS)
+    folder.write(record(0))
     with pytest.raises(ConfigError, match=r"control was 'none' and is now 'swap'.*another out"):
         folder.begin({**SETTINGS, "control": "swap"})
     assert folder.settings() == SETTINGS

@@ -4,13 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.data.reader import DemoDataset
-from vla3d.evaluation.collect import collect
-from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.rollout import evaluate
 from vla3d.policies.bridgevla import BridgeVLAConfig
@@ -21,13 +18,6 @@ from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig, train_policy
 
 TASK = "pick_and_lift"
-
-
-@pytest.fixture(scope="module")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("pipeline") / "demos"
-    collect(CollectConfig(tasks=[TASK], out=out, episodes=3, num_workers=1, image_size=48, renderer="raycast"), progress=False)
-    return out
 
 
 def run_config(demos: Path, out: Path, steps: int, resume: bool = False) -> TrainRunConfig:

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla3d.views import ViewSet, heatmap_targets, lift_heatmaps, project_to_views, zoom
+from vla3d.geometry import SimilarityTransform
+from vla3d.views import ViewSet, heatmap_targets, lift_heatmaps, project_to_views
 from vla3d.views.reference import lifting as reference
 from vla3d.views.view_set import VIEW_PRESETS
 
@@ -145,7 +146,8 @@ def test_second_look_finds_the_point_four_times_finer():
     views, size = ViewSet.from_names(), 32
     point = torch.tensor([[0.313, -0.227, 0.571]])
     first, _ = lift_heatmaps(heatmap_targets(project_to_views(point[:, None], views, size)[:, 0], size), views)
-    near, transform = zoom(point[:, None], first)
+    transform = SimilarityTransform.about(first, 4.0)
+    near = transform.apply(point[:, None])
     second, _ = lift_heatmaps(heatmap_targets(project_to_views(near, views, size)[:, 0], size), views)
     back = transform.inverse().apply(second)
     assert (back - point).abs().max() <= 1 / size / 4 + 1e-5

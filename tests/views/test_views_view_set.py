@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vla3d.errors import ConfigError
-from vla3d.views import VIEW_PRESETS, ViewSet, VirtualCamera, project_to_views, zoom
+from vla3d.views import VIEW_PRESETS, ViewSet, VirtualCamera, project_to_views
 
 
 @pytest.mark.parametrize("name", sorted(VIEW_PRESETS))
@@ -63,15 +63,3 @@ def test_refusals():
         VirtualCamera.looking("nowhere", (0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match="batch, points, 3"):
         project_to_views(torch.zeros(4, 3), ViewSet.from_names(), 8)
-
-
-def test_zoom_looks_nearer_and_comes_back():
-    generator = torch.Generator().manual_seed(0)
-    points = torch.rand(3, 20, 3, generator=generator) * 2 - 1
-    center = torch.rand(3, 3, generator=generator) * 2 - 1
-    near, transform = zoom(points, center, 4.0)
-    torch.testing.assert_close(near, (points - center[:, None]) * 4)
-    torch.testing.assert_close(transform.inverse().apply(near), points)
-    torch.testing.assert_close(transform.apply(center), torch.zeros(3, 3), atol=1e-6, rtol=0)
-    with pytest.raises(ValueError, match="zoom factor"):
-        zoom(points, center, 0.0)

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from torch.utils.data import Dataset
 
+from vla3d.errors import ObservationError
 from vla3d.types import Episode, KeyframeAction, Observation, Step
 
 Prepared = TypeVar("Prepared")
@@ -22,6 +23,7 @@ class KeyframeSample:
         task: name of the task.
         keyframe: ordinal of the predicted keyframe in its demo, from 0.
         from_keyframe: whether the instant is itself a decision point (the start or a keyframe), as in a rollout.
+        source: the demo and the step it was taken from, for messages.
     """
 
     observation: Observation
@@ -30,6 +32,7 @@ class KeyframeSample:
     task: str
     keyframe: int
     from_keyframe: bool
+    source: str = "sample"
 
 
 def sample_instants(keyframes: Sequence[int], stride: int) -> list[tuple[int, int]]:
@@ -66,7 +69,7 @@ def target_action(step: Step, before: Step) -> KeyframeAction:
 
 
 def keyframe_samples(
-    episode: Episode, keyframes: Sequence[int], stride: int, alternatives: bool = True
+    episode: Episode, keyframes: Sequence[int], stride: int, alternatives: bool = True, *, source: str = "demo"
 ) -> Iterator[KeyframeSample]:
     """Samples of one demo.
 
@@ -76,6 +79,7 @@ def keyframe_samples(
         stride: see ``sample_instants``.
         alternatives: on the way to the first keyframe, when nothing has been touched yet, also ask for the scene's other goals.
             The same picture then comes with several sentences, and only the sentence tells the answers apart.
+        source: what messages call the demo.
     """
     decision_points = {0, *keyframes}
     sentences = tuple(dict.fromkeys((episode.instruction, *episode.paraphrases)))
@@ -88,6 +92,7 @@ def keyframe_samples(
             task=episode.task,
             keyframe=ordinal,
             from_keyframe=index in decision_points,
+            source=f"{source}, step {index}",
         )
         yield sample
         if alternatives and ordinal == 0:
@@ -99,10 +104,18 @@ class PreparedSamples(Dataset[Prepared], Generic[Prepared]):
     """Samples turned once into what a policy keeps of them, held in memory.
 
     A policy's ``prepare`` shrinks a sample (four RGB-D images become one cropped cloud), so a few hundred demos fit.
+
+    Raises:
+        ObservationError: the policy cannot use a sample; names the demo and the step.
     """
 
     def __init__(self, samples: Iterator[KeyframeSample], prepare: Callable[[KeyframeSample], Prepared]) -> None:
-        self._prepared = [prepare(sample) for sample in samples]
+        self._prepared = []
+        for sample in samples:
+            try:
+                self._prepared.append(prepare(sample))
+            except ObservationError as error:
+                raise ObservationError(f"{sample.source}: {error}") from error
 
     def __len__(self) -> int:
         return len(self._prepared)

@@ -130,11 +130,11 @@ class RolloutFolder:
             settings: what decides an episode's outcome, JSON-able.
 
         Raises:
-            ConfigError: when it holds a rollout with other settings.
+            ConfigError: when it holds episodes of a rollout with other settings.
         """
         asked = json.loads(json.dumps(dict(settings)))
         stored = self.settings()
-        if stored is None:
+        if stored is None or not any(self.path.glob("episodes/*/*.json")):  # a rollout that failed to start claims nothing
             write_atomic(self.path / "settings.json", (json.dumps(asked, indent=2, sort_keys=True) + "\n").encode())
             return
         other = [key for key in sorted(stored.keys() | asked.keys()) if stored.get(key) != asked.get(key)]

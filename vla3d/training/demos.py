@@ -1,6 +1,6 @@
 """Demos as training data: which episodes are held out, and the keyframe samples of each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from tqdm import tqdm
@@ -85,7 +85,7 @@ def sentences_of(dataset: DemoDataset, refs: Sequence[EpisodeRef]) -> list[str]:
 
 def iterate_samples(
     dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str
-) -> Iterator[KeyframeSample]:
+) -> Generator[KeyframeSample, None, None]:
     """Samples of some episodes, one episode in memory at a time.
 
     Args:
@@ -109,4 +109,5 @@ def iterate_samples(
         steps = list(outline.steps)
         for index, step in zip(instants, dataset.read_steps(ref, instants, cameras=cameras), strict=True):
             steps[index] = step
-        yield from keyframe_samples(replace(outline, steps=steps), indices, config.stride, config.alternatives)
+        whole = replace(outline, steps=steps)
+        yield from keyframe_samples(whole, indices, config.stride, config.alternatives, source=f"Episode {ref}")

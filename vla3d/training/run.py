@@ -1,18 +1,20 @@
 """One training run from a dataset and a policy configuration to a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import PreparedSamples
+from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError
 from vla3d.policies.learned import LearnedPolicy
 from vla3d.policies.registry import policy_class
 from vla3d.training.config import TrainerConfig
 from vla3d.training.demos import DemosConfig, iterate_samples, sentences_of, split_demos
-from vla3d.training.trainer import Trainer, TrainResult
+from vla3d.training.trainer import Trainer, TrainResult, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +54,18 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
         raise ConfigError(
             f"policy: {config.policy!r} has no weights to train; roll it out with vla3d rollout policy={config.policy}."
         )
+    check_folder(config.out, config.resume)  # the trainer would refuse it too, but only after the demos were loaded
     dataset = DemoDataset(config.data, on_corrupt="skip" if config.demos.on_corrupt == "skip" else "raise")
     split = split_demos(dataset, config.demos)
     policy = cls.from_config(config.policy_config, sentences=sentences_of(dataset, split.train), seed=config.trainer.seed)
+    train_data = _load(dataset, split.train, config.demos, policy, "loading demos")
     decision_points = replace(config.demos, stride=0)
-    cameras = policy.required_cameras
-    train_samples = iterate_samples(dataset, split.train, config.demos, cameras, progress="loading demos")
-    held_out = iterate_samples(dataset, split.validation, decision_points, cameras, progress="loading held-out demos")
-    train_data = PreparedSamples(train_samples, policy.prepare)
-    validation_data = PreparedSamples(held_out, policy.prepare) if split.validation else None
+    held_out = _load(dataset, split.validation, decision_points, policy, "loading held-out demos") if split.validation else None
     trainer = Trainer(
         config.trainer,
         policy,
         train_data,
-        validation_data,
+        held_out,
         out=config.out,
         resume=config.resume,
         settings={
@@ -77,3 +77,11 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
         },
     )
     return trainer.train()
+
+
+def _load(
+    dataset: DemoDataset, refs: Sequence[EpisodeRef], demos: DemosConfig, policy: LearnedPolicy, title: str
+) -> PreparedSamples[Any]:
+    # Closed here, so that after an error the progress bar does not write behind the sentence that names it.
+    with closing(iterate_samples(dataset, refs, demos, policy.required_cameras, progress=title)) as samples:
+        return PreparedSamples(samples, policy.prepare)

@@ -263,12 +263,7 @@ class Trainer:
     def _open_run(self) -> dict[str, Any]:
         """Start in an empty folder or restore the last checkpoint; what that one stored."""
         checkpoint, settings = self._store.last(), self.out / SETTINGS_FILE
-        if checkpoint is not None and not self._resume:
-            raise ConfigError(
-                f"{self.out} already holds a run ({checkpoint.name}). Set resume=true to go on, or choose another out."
-            )
-        if checkpoint is None and self._resume and not settings.exists():
-            raise CheckpointError(f"Nothing to resume in {self.out}: it holds no run. Check out, or start without resume=true.")
+        check_folder(self.out, self._resume)
         stored: dict[str, Any] = {}
         if checkpoint is not None:
             self._position, stored = read_snapshot(checkpoint, self._engine, self._sampler)
@@ -305,6 +300,20 @@ def _every(period: int, step: int) -> bool:
 
 def _in_words(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Refuse a folder that a run may not begin in, or not go on in.
+
+    Raises:
+        ConfigError: the folder holds a run and ``resume`` is not set.
+        CheckpointError: there is nothing to resume.
+    """
+    checkpoint = CheckpointStore(out / FOLDER, keep=1).last()
+    if checkpoint is not None and not resume:
+        raise ConfigError(f"{out} already holds a run ({checkpoint.name}). Set resume=true to go on, or choose another out.")
+    if checkpoint is None and resume and not (out / SETTINGS_FILE).exists():
+        raise CheckpointError(f"Nothing to resume in {out}: it holds no run. Check out, or start without resume=true.")
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Virtual orthographic views of a point cloud: rendering, heatmap targets, lifting back to 3D, the zoomed second look."""
+"""Virtual orthographic views of a point cloud: rendering, heatmap targets, lifting back to 3D."""
 
 from vla3d.views.heatmaps import heatmap_targets
 from vla3d.views.lifting import lift_heatmaps
-from vla3d.views.projection import project_to_views, zoom
+from vla3d.views.projection import project_to_views
 from vla3d.views.splat import RenderedViews, render_views
 from vla3d.views.view_set import VIEW_PRESETS, ViewSet, VirtualCamera
 
@@ -15,5 +15,4 @@ __all__ = [
     "lift_heatmaps",
     "project_to_views",
     "render_views",
-    "zoom",
 ]

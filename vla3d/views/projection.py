@@ -1,4 +1,4 @@
-"""From cube coordinates to the pixels of orthographic views, and the zoomed second look.
+"""From cube coordinates to the pixels of orthographic views.
 
 Every view, kernel and heatmap uses this one map: coordinate ``c`` in [-1, 1] along an image axis falls at pixel coordinate
 ``(c + 1) * resolution / 2``; the centre of pixel ``k`` is at ``k + 0.5``.
@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vla3d.geometry.transforms import SimilarityTransform
 from vla3d.views.view_set import Vector, ViewSet, is_coordinate_axis
 
 
@@ -46,26 +45,3 @@ def project_to_views(points: Float[Tensor, "B K 3"], views: ViewSet, resolution:
         torch.stack([to_pixel(along(x, y, z, axis), resolution) for axis in (view.right, view.down)], -1) for view in views
     ]
     return torch.stack(pixels, dim=-2)
-
-
-def zoom(
-    points: Float[Tensor, "B N 3"], center: Float[Tensor, "B 3"], factor: float = 4.0
-) -> tuple[Float[Tensor, "B N 3"], SimilarityTransform]:
-    """Points as the second look sees them: the cube shrunk around ``center`` by ``factor`` (RVT-2 and BridgeVLA use 4).
-
-    Args:
-        points: cube coordinates of the first look.
-        center: what to look at, cube coordinates of the first look.
-        factor: how many times nearer.
-
-    Returns:
-        Cube coordinates of the second look, and the transform that made them; its inverse brings a point that was lifted in
-        the second look back into the first.
-
-    Raises:
-        ValueError: when the factor is not positive.
-    """
-    if not factor > 0:
-        raise ValueError(f"zoom factor: got {factor}, expected a positive number (4 looks four times nearer).")
-    transform = SimilarityTransform.about(center, factor)
-    return transform.apply(points), transform

@@ -1,6 +1,8 @@
 """The default renderer: ``mujoco_warp``'s batched ray tracer, on the CPU or on CUDA."""
 
+import importlib
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import mujoco
@@ -16,7 +18,19 @@ from vla3d.envs.tabletop.rendering.base import (
     check_size,
     check_worlds,
 )
-from vla3d.envs.tabletop.rendering.warp_runtime import load_warp
+from vla3d.errors import ConfigError
+from vla3d.kernels.warp_runtime import load_warp
+
+
+def _check_device(warp: ModuleType, device: str) -> None:
+    """Refuse a device that this machine lacks.
+
+    Raises:
+        ConfigError: naming those it has.
+    """
+    names = ["cpu", *(str(known) for known in warp.get_cuda_devices())]
+    if device not in names and not (device == "cuda" and len(names) > 1):
+        raise ConfigError(f"Warp has no device {device!r} on this machine. Devices: {', '.join(names)}.")
 
 
 class WarpRenderer:
@@ -58,7 +72,9 @@ class WarpRenderer:
         self.height, self.width, self.num_worlds = height, width, num_worlds
         self._camera_ids = camera_ids(model, cameras)
         self._model = model.__copy__()
-        self._warp, self._tracer = load_warp(device)
+        self._warp = load_warp()
+        _check_device(self._warp, device)
+        self._tracer = importlib.import_module("mujoco_warp")
         with self._warp.ScopedDevice(device):
             self._build(shadows)
 
