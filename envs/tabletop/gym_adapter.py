@@ -1,6 +1,8 @@
 """Keyframe environments as gymnasium environments: dictionaries instead of our types, one or many worlds."""
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import gymnasium as gym
@@ -183,7 +185,10 @@ class GymKeyframeEnv(gym.Env[dict[str, Any], dict[str, Any]]):
 
 
 class TabletopVectorEnv(VectorEnv):
-    """Several worlds of one tabletop task that share one renderer: all of them are drawn in one call.
+    """Several worlds of one tabletop task: they move at the same time, one thread each, and are drawn in one call.
+
+    Threads, since MuJoCo lets go of the interpreter while it computes. `mujoco.batch` would step the worlds in lockstep, but
+    each has a model, a path and a length of motion of its own.
 
     A world whose episode ended begins the next one at the following step, as ``AutoresetMode.NEXT_STEP`` says.
 
@@ -206,6 +211,7 @@ class TabletopVectorEnv(VectorEnv):
         self.single_action_space = action_space(self.envs[0].workspace)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._threads = ThreadPoolExecutor(max_workers=min(num_envs, os.cpu_count() or 1))
         self._ended = np.zeros(num_envs, dtype=bool)
         self._streams = [np.random.default_rng(index) for index in range(num_envs)]
 
@@ -224,22 +230,28 @@ class TabletopVectorEnv(VectorEnv):
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         infos: dict[str, Any] = {}
-        for index, action in enumerate(iterate(self.action_space, actions)):
-            if self._ended[index]:
-                self._begin(index, None, {})
+        wanted = [action_from_dict(action) for action in iterate(self.action_space, actions)]
+        for index, result in enumerate(self._threads.map(self._advance, range(self.num_envs), wanted)):
+            if result is None:
                 continue
-            env = self.envs[index]
-            result = env.advance(action_from_dict(action))
             rewards[index], terminated[index], truncated[index] = result.success, result.terminated, result.truncated
             infos = self._add_info(infos, _step_info(result), index)
         self._ended = terminated | truncated
         return self._observe(), rewards, terminated, truncated, infos
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Release the renderer and the worlds."""
+        """Release the threads, the renderer and the worlds."""
+        self._threads.shutdown()
         self._renderer.close()
         for env in self.envs:
             env.close()
+
+    def _advance(self, index: int, action: KeyframeAction) -> StepResult | None:
+        """Carry out an action in one world; None where the last episode had ended and the next one begins instead."""
+        if self._ended[index]:
+            self._begin(index, None, {})
+            return None
+        return self.envs[index].advance(action)
 
     def _begin(self, index: int, seed: int | None, options: dict[str, Any]) -> None:
         if seed is None:
