@@ -120,5 +120,5 @@ def test_bad_input_is_one_sentence(arguments: dict, message: str) -> None:
 
 def test_operator_passes_torchs_checks() -> None:
     points = torch.rand(60, 3)
-    arguments = (points, torch.tensor([0, 40]), torch.tensor([40, 20]), torch.tensor([0, 3]), 25)
+    arguments = (points, torch.tensor([0, 40]), torch.tensor([40, 20]), torch.tensor([0, 3]), 25, 40)
     torch.library.opcheck(torch.ops.vla3d.farthest_point_sampling.default, arguments)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from vla3d.kernels.clusters import uses_clusters
 from vla3d.kernels.launching import launch
 from vla3d.kernels.operators import Operator, register
 from vla3d.pointcloud.reference import sampling as reference
@@ -51,7 +52,9 @@ def farthest_point_sampling(
             f"first: got {first.dtype} of shape {tuple(first.shape)}, expected whole numbers {tuple(rows.lengths.shape)}."
         )
     check_device("first", first, points)
-    return rows.outward(_operator(rows.points.detach(), rows.starts, rows.lengths, first.long(), k))
+    # Of packed clouds only the sum is known without looking at the values.
+    longest = points.shape[-2]
+    return rows.outward(_operator(rows.points.detach(), rows.starts, rows.lengths, first.long(), k, longest))
 
 
 def random_first(lengths: Int[Tensor, "B"], generator: torch.Generator) -> Int64[Tensor, "B"]:
@@ -65,7 +68,7 @@ def random_first(lengths: Int[Tensor, "B"], generator: torch.Generator) -> Int64
     return (share * lengths).long()
 
 
-def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: int) -> Tensor:
+def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: int, longest: int) -> Tensor:
     from vla3d.pointcloud.kernels import sampling as kernels
 
     batch, total = len(starts), len(points)
@@ -74,19 +77,37 @@ def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: i
         return chosen
     cloud = cloud_of_points(starts, total)
     valid = valid_points(points, starts, lengths, cloud)
+    count = torch.zeros_like(starts).index_add_(0, cloud, valid.long())
+    first = _first_choice(valid, starts, lengths, first, cloud)
+    if uses_clusters(points.device) and _sample_in_clusters(points, starts, lengths, count, first, chosen, longest):
+        return chosen
     order = _neighbours_together(points, valid, cloud, batch)
     position = torch.empty_like(order)
     position[order] = torch.arange(total, device=points.device)
-    sorted_points, count = points[order], torch.zeros_like(starts).index_add_(0, cloud, valid.long())
+    sorted_points = points[order]
     buckets = total // kernels.BUCKET + batch + 1
     box_low, box_high = points.new_empty(buckets, 3), points.new_empty(buckets, 3)
     best = torch.empty(buckets, dtype=torch.int64, device=points.device)
     launch(kernels.bound_buckets, batch, sorted_points, starts, count, box_low, box_high, best, block=_BLOCK)
-    first = _first_choice(valid, starts, lengths, first, cloud)
     nearest = torch.full((total,), torch.inf, device=points.device)
     bounds = (nearest, box_low, box_high, best)
     launch(kernels.farthest_points, batch, sorted_points, order, position, starts, count, first, *bounds, chosen, block=_BLOCK)
     return chosen
+
+
+def _sample_in_clusters(
+    points: Tensor, starts: Tensor, lengths: Tensor, count: Tensor, first: Tensor, chosen: Tensor, longest: int
+) -> bool:
+    """Fill in ``chosen`` where a cluster of thread blocks can hold every cloud; whether it could."""
+    from vla3d.pointcloud.kernels import cluster_sampling as kernels
+
+    if longest > kernels.CAPACITY:
+        return False
+    shape = kernels.shape_for(longest)
+    launch(
+        kernels.KERNELS[shape], len(starts) * shape.blocks, points, starts, lengths, count, first, chosen, block=shape.threads
+    )
+    return True
 
 
 def _first_choice(valid: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, cloud: Tensor) -> Tensor:
@@ -116,13 +137,16 @@ def _neighbours_together(points: Tensor, valid: Tensor, cloud: Tensor, batch: in
     return torch.argsort(cloud << (3 * _MORTON_BITS + 1) | code, stable=True)
 
 
-def _fake(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: int) -> Tensor:
+def _fake(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: int, longest: int) -> Tensor:
     return points.new_empty((starts.shape[0], k), dtype=torch.int64)
 
 
 _operator = register(
     Operator(
-        schema="farthest_point_sampling(Tensor points, Tensor starts, Tensor lengths, Tensor first, SymInt k) -> Tensor",
+        schema=(
+            "farthest_point_sampling(Tensor points, Tensor starts, Tensor lengths, Tensor first, SymInt k, SymInt longest)"
+            " -> Tensor"
+        ),
         kernel=_kernel,
         reference=reference.farthest_point_sampling,
         fake=_fake,

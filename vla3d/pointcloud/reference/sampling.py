@@ -6,9 +6,14 @@ from torch import Tensor
 
 
 def farthest_point_sampling(
-    points: Float[Tensor, "T 3"], starts: Int64[Tensor, "B"], lengths: Int64[Tensor, "B"], first: Int64[Tensor, "B"], k: int
+    points: Float[Tensor, "T 3"],
+    starts: Int64[Tensor, "B"],
+    lengths: Int64[Tensor, "B"],
+    first: Int64[Tensor, "B"],
+    k: int,
+    longest: int,
 ) -> Int64[Tensor, "B k"]:
-    """Indices within each cloud; see `vla3d.pointcloud.sampling.farthest_point_sampling`."""
+    """Indices within each cloud; see `vla3d.pointcloud.sampling.farthest_point_sampling`. Kernels want to know ``longest``."""
     chosen = torch.full((len(starts), k), -1, device=points.device)
     for row, (start, length, begin) in enumerate(zip(starts.tolist(), lengths.tolist(), first.tolist(), strict=True)):
         picks = _sample(points[start : start + length], begin, k)
