@@ -1,4 +1,4 @@
-"""Farthest point sampling in a thread-block cluster, without one: its CPU branch, and its CUDA algorithm on emulated threads."""
+"""Farthest point sampling in a thread-block cluster, without one: its CPU branch; its CUDA algorithm on emulated threads."""
 
 import ctypes
 import shutil

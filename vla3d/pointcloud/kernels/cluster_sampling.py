@@ -1,4 +1,4 @@
-"""Farthest point sampling with a whole cloud in the registers of one thread-block cluster, for CUDA from compute capability 9.0.
+"""Farthest point sampling with a cloud in the registers of one thread-block cluster; CUDA, compute capability 9.0 and later.
 
 Every point is compared with every pick, as in the textbook. What costs time is the chain of picks, so a step has a single
 cluster barrier: each warp writes its best candidate into the shared memory of every block of the cluster, and after the barrier
