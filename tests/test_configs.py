@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
 from vla3d.commands.train import run_config
@@ -40,7 +41,7 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"collect.yaml", "rollout.yaml", "train.yaml"}
+    roots = {"bench.yaml", "collect.yaml", "rollout.yaml", "train.yaml"}
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | hydra | {"__init__.py"}
 
@@ -73,6 +74,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("rollout")) == names(RolloutConfig)
+    assert set(composed("bench")) == names(BenchConfig)
 
 
 def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
@@ -82,6 +84,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     rollout = composed("rollout") | fixed | {"policy": "random"}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
+    bench = {"suite": "points", "out": Path("x.json")}
+    assert build(BenchConfig, composed("bench") | bench) == BenchConfig(**bench)
 
 
 def test_shortcuts_reach_the_trainer() -> None:

@@ -30,12 +30,14 @@ class Command:
         function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
+        bare: the key whose value may come first, without its name.
     """
 
     purpose: str
     function: str
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
+    bare: str = ""
 
 
 COMMANDS: dict[str, Command] = {
@@ -46,6 +48,9 @@ COMMANDS: dict[str, Command] = {
         "vla3d.commands.rollout:main",
         "rollout",
         {"policy": "policy.name"},
+    ),
+    "bench": Command(
+        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="suite"
     ),
     "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
 }
@@ -128,6 +133,8 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if command.config:
         from vla3d.commands.composition import compose
 
+        if command.bare and words and "=" not in words[0] and not words[0].startswith("-"):
+            words = [f"{command.bare}={words[0]}", *words[1:]]
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0

@@ -32,7 +32,7 @@ def describe_installation() -> str:
         {
             "python": f"{platform.python_version()} ({platform.python_implementation()})",
             "platform": platform.platform(),
-            "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores usable",
+            "processor": f"{processor()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores usable",
             "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
             "GPU": _gpu(),
         }
@@ -99,7 +99,8 @@ def _commit() -> str:
     return f" (git {found.stdout.strip()})"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, or its architecture where nothing tells the name."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in _lines(cpuinfo) if line.startswith("model name")]
     return names[0] if names else platform.machine()

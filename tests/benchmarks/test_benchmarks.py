@@ -1,0 +1,142 @@
+"""`vla3d bench`: every program of a suite runs and gives our answer; what is written can be read; the mistakes."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from vla3d import cli
+from vla3d.benchmarks import cases, lifting, measure, run, sampling, splatting
+from vla3d.benchmarks.cases import Case, Contestant
+from vla3d.benchmarks.config import SUITES, BenchConfig
+from vla3d.benchmarks.report import markdown, plot
+from vla3d.errors import ConfigError
+
+CPU = torch.device("cpu")
+FIELDS = {"op", "case", "size", "ours_s", "peer", "peer_s", "ratio", "agree", "repeats"}
+# fpsample looks up its first point after it has reordered the cloud, and so begins elsewhere.
+OTHERWISE = {"fpsample"}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_through_the_command_line(suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "deep" / "figures.json"
+    assert cli.main(["bench", suite, "quick=true", "device=cpu", "threads=1", f"out={out}"]) == 0
+    written = json.loads(out.read_text())
+    assert set(written) == {"about", "rows"}
+    assert written["about"]["torch_threads"] == 1
+    assert {"date", "processor", "cores", "load_average", "versions", "settings"} <= set(written["about"])
+    assert {row["op"] for row in written["rows"]} == {"points": POINTS, "views": {"splat", "lift"}}[suite]
+    for row in written["rows"]:
+        assert set(row) == FIELDS
+        assert row["agree"] or row["peer"] in OTHERWISE, row
+        assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"]) and row["ours_s"] > 0
+    printed = capsys.readouterr().out
+    assert printed.count("\n| ") == len(written["rows"]) + 2
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+POINTS = {operation.case(16, 1, 0, CPU).op for operation in run.SUITES["points"]}
+
+
+def test_the_fixed_cases_have_their_names() -> None:
+    assert sampling.case(sampling.FIXED, 1, 0, CPU).name == "fps:16k->1024"
+    assert splatting.case(splatting.FIXED, 1, 0, CPU).name == "splat:100kx3x224"
+    assert [cases.short(count) for count in (1000, 1024, 16384, 65536, 100_000, 1500)] == [
+        "1k",
+        "1k",
+        "16k",
+        "64k",
+        "100k",
+        "1500",
+    ]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_batches(suite: str) -> None:
+    for operation in run.SUITES[suite]:
+        case = operation.case(8 if operation.fixed is None else 60, 3, 1, CPU)
+        answers = {one.name: one.answer(one.run()) for one in (case.ours, *case.peers)}
+        for name, answer in answers.items():
+            assert len(answer) == 3
+            assert name in OTHERWISE or case.agree(answers["vla3d"], answer), name
+
+
+def sleeping(name: str, seconds: float, answer: int = 1) -> Contestant:
+    def work() -> torch.Tensor:
+        time.sleep(seconds)
+        return torch.tensor(answer)
+
+    return Contestant(name=name, run=work)
+
+
+def test_ratio_and_agreement() -> None:
+    peers = (sleeping("slow", 0.03), sleeping("wrong", 0.001, answer=2))
+    case = Case(op="nap", name="nap:1", size=1, ours=sleeping("vla3d", 0.005), peers=peers, touched=1)
+    slow, wrong = measure.measure(case, 3, 0.05, CPU)
+    assert slow["ratio"] > 2 and slow["agree"] is True
+    assert wrong["ratio"] < 1 and wrong["agree"] is False
+    assert (slow["repeats"], wrong["repeats"]) == (2, 3), "what has used up the patience is not measured again"
+
+
+def test_neighbours_agree_up_to_rounding() -> None:
+    points = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [2, 0, 0]]])
+    agree = cases.same_neighbours(points[:, :1], points)
+    assert agree(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 2]]]))
+    assert not agree(torch.tensor([[[0, 1]]]), torch.tensor([[[0, 3]]]))
+    assert not agree(torch.tensor([[[0, 1]]]), torch.tensor([[[0, -1]]]))
+    assert agree(torch.tensor([[[0, -1]]]), torch.tensor([[[0, -1]]]))
+
+
+def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for room in (run, sampling):
+        monkeypatch.setattr(room, "available", lambda name: False)
+    rows = run.run(BenchConfig(suite="points", out=Path("x.json"), device="cpu", quick=True))
+    assert not {"fpsample", "torch_quickfps"} & {row["peer"] for row in rows}
+    assert "fpsample is not installed, and its rows are left out." in capsys.readouterr().out
+
+
+def test_the_table_and_the_plot_leave_out_what_is_not_known() -> None:
+    row = {"op": "fps", "case": "fps:1k->64", "size": 1000, "ours_s": 2.0, "peer": measure.FLOOR, "peer_s": 2e-6}
+    row |= {"ratio": 1e-6, "agree": None, "repeats": 1}
+    assert markdown([row]).splitlines()[-1] == "| fps:1k->64 | 2 s | memory floor | 2 us | 0.00 |  |"
+    assert plot([row, {**row, "op": "lift"}], "title").startswith(b"\x89PNG")
+
+
+def test_lifting_has_no_fixed_size() -> None:
+    config = BenchConfig(suite="views", out=Path("x.json"), sizes=[5], resolutions=[7, 3])
+    sizes = {operation.case: run._sizes(config, operation) for operation in run.SUITES["views"]}
+    assert sizes == {splatting.case: [5, splatting.FIXED], lifting.case: [3, 7]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"suite": None}, "Got no suite, expected one of points, views"),
+        ({"suite": "pionts"}, "Unknown suite 'pionts'. Did you mean 'points'?"),
+        ({"device": "cuca"}, "Unknown device 'cuca'. Did you mean 'cuda'?"),
+        ({"repeats": 0}, "repeats: got 0, expected a whole number of at least 1"),
+        ({"sizes": [0]}, r"sizes: got \[0\]"),
+        ({"patience": -1.0}, "patience: got -1.0"),
+        ({"out": Path("figures")}, "expected a file that ends in .json"),
+    ],
+)
+def test_bad_settings(arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BenchConfig(**{"suite": "points", "out": Path("x.json"), **arguments})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu() -> None:
+    with pytest.raises(ConfigError, match="torch sees no GPU"):
+        run.run(BenchConfig(suite="points", out=Path("x.json"), device="cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_on_a_gpu(suite: str) -> None:
+    rows = run.run(BenchConfig(suite=suite, out=Path("x.json"), device="cuda", quick=True, batch=2))
+    assert measure.FLOOR in {row["peer"] for row in rows}
+    assert all(row["agree"] for row in rows if row["peer"] != measure.FLOOR)

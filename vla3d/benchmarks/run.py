@@ -1,0 +1,83 @@
+"""Running a suite."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from vla3d.benchmarks import lifting, sampling, splatting
+from vla3d.benchmarks.cases import Case
+from vla3d.benchmarks.config import BenchConfig
+from vla3d.benchmarks.measure import measure
+from vla3d.errors import ConfigError
+from vla3d.optional import EXTRAS, available
+
+QUICK_SIZE = 512
+QUICK_RESOLUTION = 16
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a suite.
+
+    Attributes:
+        case: ``case(size, batch, seed, device)`` prepares the task of one size.
+        fixed: the size that is always measured; None for an operation over resolutions.
+    """
+
+    case: Callable[[int, int, int, torch.device], Case]
+    fixed: int | None
+
+
+SUITES: dict[str, tuple[Operation, ...]] = {
+    "points": (Operation(sampling.case, sampling.FIXED),),
+    "views": (Operation(splatting.case, splatting.FIXED), Operation(lifting.case, None)),
+}
+# Peers that must be installed; pytorch3d is compared with on CUDA only.
+PEERS: dict[str, tuple[str, ...]] = {"points": ("fpsample", "torch_quickfps"), "views": ()}
+
+
+def run(config: BenchConfig) -> list[dict[str, Any]]:
+    """Measure every case of a suite.
+
+    Returns:
+        One row for each case and peer: ``op, case, size, ours_s, peer, peer_s, ratio, agree, repeats``; times are medians, in
+        seconds, and the ratio is theirs over ours.
+
+    Raises:
+        ConfigError: a GPU is asked for where there is none.
+    """
+    assert config.suite is not None  # the configuration refuses it
+    device = _device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    for name in missing_peers(config.suite, device):
+        print(f"{name} is not installed, and its rows are left out. Install it with: {EXTRAS[name].install}")
+    plan = [(operation, size) for operation in SUITES[config.suite] for size in _sizes(config, operation)]
+    rows = []
+    with tqdm(plan, desc=f"bench {config.suite}", unit="case", dynamic_ncols=True) as bar:
+        for operation, size in bar:
+            case = operation.case(size, config.batch, config.seed, device)
+            bar.set_postfix_str(case.name)
+            rows += measure(case, 1 if config.quick else config.repeats, config.patience, device)
+    return rows
+
+
+def missing_peers(suite: str, device: torch.device) -> Iterator[str]:
+    """Peers of a suite that are not installed."""
+    names = PEERS[suite] if device.type == "cpu" else ("pytorch3d",) if suite == "points" else ()
+    return (name for name in names if not available(name))
+
+
+def _sizes(config: BenchConfig, operation: Operation) -> list[int]:
+    if config.quick:
+        return [QUICK_RESOLUTION if operation.fixed is None else QUICK_SIZE]
+    return sorted(set(config.resolutions) if operation.fixed is None else {*config.sizes, operation.fixed})
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: got cuda, but torch sees no GPU here; give device=cpu.")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)

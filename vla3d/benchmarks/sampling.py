@@ -1,0 +1,73 @@
+"""Farthest point sampling of a sixteenth of each cloud."""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vla3d.benchmarks.cases import Case, Contestant, short, uniform
+from vla3d.kernels.operators import reference_kernels
+from vla3d.optional import available, require
+from vla3d.pointcloud import farthest_point_sampling
+
+FIXED = 16384
+_SHARE = 16
+_BUCKET_HEIGHT = 7  # what the authors of fpsample advise for clouds of medium size; it takes no higher tree than has points
+
+
+def case(size: int, batch: int, seed: int, device: torch.device) -> Case:
+    """The task for clouds of ``size`` points."""
+    points, k = uniform((batch, size, 3), seed, device), max(1, size // _SHARE)
+    return Case(
+        op="fps",
+        name=f"fps:{short(size)}->{k}",
+        size=size,
+        ours=Contestant(name="vla3d", run=lambda: farthest_point_sampling(points, k)),
+        peers=tuple(_peers(points, k)),
+        touched=batch * (12 * size + 8 * k),
+    )
+
+
+def _peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
+    def plain_torch() -> Tensor:
+        with reference_kernels():
+            return farthest_point_sampling(points, k)
+
+    yield Contestant(name="torch", run=plain_torch)
+    if points.device.type == "cuda":
+        if available("pytorch3d"):
+            sample = import_module("pytorch3d.ops").sample_farthest_points
+            yield Contestant(name="pytorch3d", run=lambda: sample(points, K=k)[1])
+        return
+    clouds = points.numpy()
+
+    yield Contestant(
+        name="numpy",
+        run=lambda: np.stack([numpy_loop(cloud, k) for cloud in clouds]),
+        answer=torch.from_numpy,
+    )
+    if available("fpsample"):
+        fpsample, height = require("fpsample"), max(1, min(_BUCKET_HEIGHT, points.shape[1].bit_length() - 1))
+        yield Contestant(
+            name="fpsample",
+            run=lambda: np.stack([fpsample.bucket_fps_kdline_sampling(cloud, k, h=height, start_idx=0) for cloud in clouds]),
+            answer=lambda found: torch.from_numpy(found.astype(np.int64)),
+        )
+    if available("torch_quickfps"):
+        quick = require("torch_quickfps")
+        yield Contestant(name="torch_quickfps", run=lambda: quick.sample_idx(points, k, start_idx=0))
+
+
+def numpy_loop(points: np.ndarray, k: int) -> np.ndarray:
+    """Farthest point sampling as one writes it in an afternoon."""
+    picks = np.zeros(k, dtype=np.int64)
+    nearest = np.full(len(points), np.inf, dtype=points.dtype)
+    for step in range(1, k):
+        difference = points - points[picks[step - 1]]
+        x, y, z = (difference * difference).T
+        nearest = np.minimum(nearest, (x + y) + z)
+        picks[step] = nearest.argmax()
+    return picks
