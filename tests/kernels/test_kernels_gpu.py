@@ -1,0 +1,146 @@
+"""Every operation on a GPU: the same bits as on a CPU, on any stream, in a graph, without waiting. Needs a CUDA device."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from vla3d.kernels.clusters import cluster_kernels
+from vla3d.pointcloud import farthest_point_sampling
+from vla3d.pointcloud.kernels import cluster_sampling
+from vla3d.views import ViewSet, lift_heatmaps, render_views
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "pointcloud"))
+from cloud_cases import CLOUDS
+
+pytestmark = pytest.mark.gpu
+
+GPU = torch.device("cuda")
+COUNT = 900
+Result = Tensor | tuple[Tensor, ...]
+
+AXIS_ALIGNED = ViewSet.from_names()
+OBLIQUE = ViewSet.from_names(("top", "front_left", "front_right"))
+
+
+def _render(points: Tensor, lengths: Tensor, views: ViewSet) -> tuple[Tensor, ...]:
+    images = render_views(points, points.nan_to_num(0.0, 0.0, 0.0).abs().clamp(max=1), lengths, views, 32)
+    return images.rgb, images.depth, images.xyz, images.mask, images.index
+
+
+def _heatmaps(points: Tensor) -> Tensor:
+    """Three maps of 16 pixels a side for each cloud, with equal values where the cloud has them."""
+    return points.nan_to_num(0.0, 0.0, 0.0).flatten(1)[:, : 3 * 16 * 16].view(-1, 3, 16, 16)
+
+
+# One line for each operation: of padded clouds with lengths.
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Result]] = {
+    "farthest_point_sampling": lambda points, lengths: farthest_point_sampling(points, 100, lengths),
+    "render_views": lambda points, lengths: _render(points, lengths, AXIS_ALIGNED),
+    "render_views, oblique": lambda points, lengths: _render(points, lengths, OBLIQUE),
+    "lift_heatmaps": lambda points, lengths: lift_heatmaps(_heatmaps(points), AXIS_ALIGNED),
+    "lift_heatmaps, oblique": lambda points, lengths: lift_heatmaps(_heatmaps(points), OBLIQUE),
+}
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+
+
+def clouds(name: str, device: torch.device, count: int = COUNT) -> tuple[Tensor, Tensor]:
+    """Three clouds of different lengths, one of them empty."""
+    points = torch.stack([CLOUDS[name](count, seed) for seed in range(3)])
+    size = points.shape[1]
+    return points.to(device), torch.tensor([size, size // 2, 0], device=device)
+
+
+def parts(result: Result) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def assert_same(one: Result, other: Result) -> None:
+    for number, (a, b) in enumerate(zip(parts(one), parts(other), strict=True)):
+        torch.testing.assert_close(a.cpu(), b.cpu(), rtol=0, atol=0, equal_nan=True, msg=lambda text, n=number: f"{n}: {text}")
+
+
+@contextmanager
+def waiting_is_an_error() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@every_operation
+@pytest.mark.parametrize("name", CLOUDS)
+def test_gpu_equals_cpu(name: str, operation: Callable[[Tensor, Tensor], Result]) -> None:
+    assert_same(operation(*clouds(name, GPU)), operation(*clouds(name, torch.device("cpu"))))
+
+
+@every_operation
+def test_repeats_are_identical(operation: Callable[[Tensor, Tensor], Result]) -> None:
+    inputs = clouds("duplicates", GPU)
+    expected = operation(*inputs)
+    for _ in range(20):
+        assert_same(operation(*inputs), expected)
+
+
+@every_operation
+def test_runs_in_the_current_stream(operation: Callable[[Tensor, Tensor], Result]) -> None:
+    points, lengths = clouds("random", GPU)
+    expected = operation(points, lengths)
+    late = torch.full_like(points, torch.nan)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(200_000_000)  # a tenth of a second, in which other streams would read what is not there yet
+        late.copy_(points)
+        result = operation(late, lengths)
+    stream.synchronize()
+    assert_same(result, expected)
+
+
+@every_operation
+def test_does_not_wait_for_the_gpu(operation: Callable[[Tensor, Tensor], Result]) -> None:
+    inputs = clouds("random", GPU)
+    expected = operation(*inputs)  # compiles, and fills caches
+    with waiting_is_an_error():
+        result = operation(*inputs)
+    assert_same(result, expected)
+
+
+@every_operation
+def test_can_be_captured_in_a_graph(operation: Callable[[Tensor, Tensor], Result]) -> None:
+    points, lengths = clouds("random", GPU)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        operation(points, lengths)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = operation(points, lengths)
+    for name in ("random", "holes", "duplicates"):
+        other, _ = clouds(name, GPU)
+        points.copy_(other)
+        graph.replay()
+        assert_same(result, operation(other, lengths))
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+@pytest.mark.parametrize("shape", cluster_sampling.SHAPES, ids=str)
+def test_sampling_in_clusters_equals_sampling_without(name: str, shape: cluster_sampling.ClusterShape) -> None:
+    if torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("thread-block clusters begin with compute capability 9.0")
+    for count in (shape.capacity // 8, shape.capacity - 5):
+        points, lengths = clouds(name, GPU, count)
+        points = points[:, : shape.capacity].contiguous()  # a lattice rounds its size, maybe upward
+        lengths = lengths.clamp(max=points.shape[1])
+        first = torch.tensor([3, count, 5], device=GPU)
+        for k in (1, 200, 1025):
+            expected = farthest_point_sampling(points, k, lengths, first=first)
+            with cluster_kernels():
+                assert_same(farthest_point_sampling(points, k, lengths, first=first), expected)
