@@ -172,14 +172,20 @@ def test_empty_clouds_are_black(batch, count):
     assert (image.depth == -1).all() and (image.index == -1).all() and (image.xyz == 0).all()
 
 
-def test_strided_and_gradient_inputs_give_the_same_image():
+def test_layouts_and_types_do_not_matter():
     points, colors, lengths = _cloud(5, 2, 64)
     views = ViewSet.from_names()
     strided = points.transpose(0, 1).contiguous().transpose(0, 1)
     wide = torch.cat((colors, colors), -1)[..., 3:].requires_grad_()
-    got = render_views(strided, wide, lengths.int(), views, 16)
-    _assert_equal(got, render_views(points, colors, lengths, views, 16))
-    assert not got.rgb.requires_grad
+    expected = render_views(points, colors, lengths, views, 16)
+    _assert_equal(render_views(strided, wide, lengths.int(), views, 16), expected)
+    twice = render_views(points[:1].expand(2, -1, -1), colors[:1].expand(2, -1, -1), lengths[:1].expand(2), views, 16)
+    for field in FIELDS:
+        assert torch.equal(getattr(twice, field)[1], getattr(expected, field)[0]), field
+    for half in (torch.float16, torch.bfloat16):
+        rounded = points.to(half), colors.to(half)
+        widened = render_views(rounded[0].float(), rounded[1].float(), lengths, views, 16)
+        _assert_equal(render_views(*rounded, lengths, views, 16), widened)
 
 
 @pytest.mark.wrong_shapes

@@ -1,7 +1,8 @@
 """Virtual orthographic cameras that look at the cube [-1, 1]^3, and the ordered sets of them that a policy uses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class VirtualCamera:
         return sum(map(abs, self.forward))
 
 
-def _vector(values: np.ndarray) -> Vector:
+def _vector(values: Iterable[float]) -> Vector:
     x, y, z = (float(value) + 0.0 for value in values)  # "+ 0.0" turns -0.0 into 0.0
     return x, y, z
 
@@ -133,6 +134,13 @@ class ViewSet:
         """Whether every camera is axis-aligned (then lifting is separable)."""
         return all(camera.axis_aligned for camera in self.cameras)
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """Right, down and forward of each camera as one list, the form in which operators take a view set."""
+        return tuple(
+            number for camera in self.cameras for axis in (camera.right, camera.down, camera.forward) for number in axis
+        )
+
     def axes(self, device: torch.device | str = "cpu") -> Float[Tensor, "V 3 3"]:
         """Rows right, down and forward of each camera, float32."""
         return torch.tensor([(camera.right, camera.down, camera.forward) for camera in self.cameras], device=device)
@@ -142,3 +150,10 @@ class ViewSet:
 
     def __iter__(self) -> Iterator[VirtualCamera]:
         return iter(self.cameras)
+
+
+@lru_cache(maxsize=64)
+def view_set_of(numbers: tuple[float, ...]) -> ViewSet:
+    """The view set of a list of `ViewSet.numbers`; its cameras are called by their places."""
+    axes = [numbers[at : at + 3] for at in range(0, len(numbers), 3)]
+    return ViewSet(tuple(VirtualCamera(str(at // 3), *map(_vector, axes[at : at + 3])) for at in range(0, len(axes), 3)))

@@ -12,59 +12,143 @@ from torch import Tensor
 from vla3d.views.projection import project_to_views, to_pixel
 from vla3d.views.view_set import Vector, ViewSet
 
-_PLANES = ((0, 1), (0, 2), (1, 2))
+PLANES = ((0, 1), (0, 2), (1, 2))
 _REFINE_RADIUS = 3  # voxels; two sigma of the usual target
 _REFINE_ROUNDS = 2  # the second starts from the first one's point: less truncation, and oblique views couple the axes
 
 Best = tuple[Int64[Tensor, "B"], Float[Tensor, "B"]]
+Planes = Float[Tensor, "3 B G G"]
 
 
 def voxel_centers(index: Int64[Tensor, "*batch"], grid: int) -> Float[Tensor, "*batch 3"]:
     """Cube coordinates of numbered voxels."""
-    cell = torch.stack((index // (grid * grid), index // grid % grid, index % grid), dim=-1)
-    return (2 * cell + 1).float() / grid - 1
+    return _centers(voxel_cells(index, grid), grid)
 
 
-def lift_separable(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> Best:
+def voxel_cells(index: Int64[Tensor, "*batch"], grid: int) -> Int64[Tensor, "*batch 3"]:
+    """Place of numbered voxels along each axis."""
+    return torch.stack((index // (grid * grid), index // grid % grid, index % grid), dim=-1)
+
+
+def best_voxel(
+    heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int, chosen: Int64[Tensor, "B K"], radius: int
+) -> Best:
+    """Best voxel and its score, leaving out those that are at most ``radius`` voxels from a chosen one along every axis.
+
+    Args:
+        heatmaps: of all views.
+        views: the cameras.
+        grid: voxels per edge.
+        chosen: numbers of voxels, -1 for none.
+        radius: in voxels.
+
+    Returns:
+        Voxel, -1 where none is left, and score, minus infinity there.
+    """
+    lift = lift_separable if views.axis_aligned else lift_general
+    index, score = lift(heatmaps, views, grid, chosen, radius)
+    return index.masked_fill(score == -torch.inf, -1), score
+
+
+def lift_separable(
+    heatmaps: Float[Tensor, "B V R R"],
+    views: ViewSet,
+    grid: int,
+    chosen: Int64[Tensor, "B K"] | None = None,
+    radius: int = 0,
+) -> Best:
     """Best voxel and its score for views along coordinate axes.
 
     The heat of such a view depends on two coordinates only, so the score is ``xy(x, y) + xz(x, z) + yz(y, z)`` and its maximum
     a max-plus matrix product: no candidate is ever projected.
     """
-    planes = _plane_maps(heatmaps, views, grid)
-    samples = max(1, _chunk(heatmaps) // grid**2)
-    parts = [_max_plus(*part) for part in zip(*(plane.split(samples) for plane in planes), strict=True)]
-    return torch.cat([index for index, _ in parts]), torch.cat([score for _, score in parts]) / len(views)
+    planes = plane_maps(heatmaps, views, grid)
+    maxima = _slab_maxima(planes, chosen, radius)
+    return first_of_slabs(maxima, planes, chosen, radius, len(views))
 
 
-def _max_plus(xy: Float[Tensor, "B G G"], xz: Float[Tensor, "B G G"], yz: Float[Tensor, "B G G"]) -> Best:
-    """First voxel with the largest ``xy(x, y) + xz(x, z) + yz(y, z)``, and that sum."""
-    batch, grid = xy.shape[:2]
-    step = max(1, _chunk(xy) // max(1, batch * grid * grid))
-    slabs = [
-        ((xy[:, x : x + step, :, None] + xz[:, x : x + step, None, :]) + yz[:, None]).flatten(2).amax(-1)
-        for x in range(0, grid, step)
-    ]
+def _slab_maxima(planes: Planes, chosen: Int64[Tensor, "B K"] | None, radius: int) -> Float[Tensor, "B G"]:
+    """Largest ``xy(x, y) + xz(x, z) + yz(y, z)`` for each ``x``."""
+    grid = planes.shape[-1]
+    samples = max(1, _chunk(planes) // grid**2)
+    parts = []
+    for begin in range(0, planes.shape[1], samples):
+        xy, xz, yz = planes[:, begin : begin + samples]
+        step = max(1, _chunk(planes) // max(1, len(xy) * grid * grid))
+        boxes = None if chosen is None else chosen[begin : begin + samples]
+        slabs = []
+        for x in range(0, grid, step):
+            score = (xy[:, x : x + step, :, None] + xz[:, x : x + step, None, :]) + yz[:, None]
+            number = torch.arange(x, min(x + step, grid), device=planes.device).expand(len(xy), -1)
+            slabs.append(_suppress(score, number, boxes, radius).flatten(2).amax(-1))
+        parts.append(torch.cat(slabs, dim=1))
+    return torch.cat(parts)
+
+
+def first_of_slabs(
+    maxima: Float[Tensor, "B G"], planes: Planes, chosen: Int64[Tensor, "B K"] | None, radius: int, views: int
+) -> Best:
+    """The first voxel with the largest score, from the largest scores of the slabs of equal ``x``."""
+    grid = planes.shape[-1]
     # The first x that reaches the maximum, then the first (y, z) in its slab: the first voxel of all.
-    score, x = torch.cat(slabs, dim=1).max(dim=1)
-    rows = torch.arange(batch, device=x.device)
-    slab = (xy[rows, x, :, None] + xz[rows, x, None, :]) + yz
-    return x * (grid * grid) + slab.flatten(1).argmax(1), score
+    score, x = maxima.max(dim=1)
+    row = x[:, None, None]
+    xy, xz = (plane.gather(1, row.expand(-1, 1, grid)) for plane in planes[:2])
+    slab = _suppress(((xy[..., None] + xz[..., None, :]) + planes[2][:, None]), x[:, None], chosen, radius)
+    return x * (grid * grid) + slab.flatten(1).argmax(1), _divided(score, views)
 
 
-def lift_general(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> Best:
+def _suppress(
+    score: Float[Tensor, "B X G G"], x: Int64[Tensor, "B X"], chosen: Int64[Tensor, "B K"] | None, radius: int
+) -> Float[Tensor, "B X G G"]:
+    """Minus infinity near chosen voxels."""
+    if chosen is None or chosen.shape[1] == 0:
+        return score
+    grid = score.shape[-1]
+    number = torch.arange(grid, device=score.device)
+    at = voxel_cells(chosen, grid).masked_fill(chosen[..., None] < 0, -radius - 1)[..., None]  # (B, K, 3, 1)
+    near_x, near_y, near_z = (x[:, None] - at[:, :, 0]).abs(), (number - at[:, :, 1]).abs(), (number - at[:, :, 2]).abs()
+    far = torch.maximum(near_x[..., None], near_y[:, :, None])[..., None]
+    return score.masked_fill((torch.maximum(far, near_z[:, :, None, None]) <= radius).any(1), -torch.inf)
+
+
+def lift_general(
+    heatmaps: Float[Tensor, "B V R R"],
+    views: ViewSet,
+    grid: int,
+    chosen: Int64[Tensor, "B K"] | None = None,
+    radius: int = 0,
+) -> Best:
     """Best voxel and its score for any views, by scoring every voxel."""
     batch = heatmaps.shape[0]
     step = max(1, _chunk(heatmaps) // max(1, batch))
     scores, indices = [], []
     for start in range(0, grid**3, step):
         index = torch.arange(start, min(start + step, grid**3), device=heatmaps.device)
-        candidates = voxel_centers(index, grid).expand(batch, -1, 3)
-        score, position = score_points(heatmaps, candidates, views).max(dim=1)
+        every = _score_voxels(heatmaps, voxel_centers(index, grid), views)
+        if chosen is not None and chosen.shape[1]:
+            apart = (voxel_cells(index, grid) - voxel_cells(chosen, grid)[:, :, None]).abs().amax(-1)
+            every = every.masked_fill(((apart <= radius) & (chosen >= 0)[..., None]).any(1), -torch.inf)
+        score, position = every.max(dim=1)
         scores.append(score)
         indices.append(start + position)
     score, chunk = torch.stack(scores, dim=1).max(dim=1)
     return torch.stack(indices, dim=1).gather(1, chunk[:, None]).squeeze(1), score
+
+
+def _score_voxels(
+    heatmaps: Float[Tensor, "B V R R"], centers: Float[Tensor, "K 3"], views: ViewSet
+) -> Float[Tensor, "B K"]:  # fmt: skip
+    """`score_points` with every rounding spelt out, which ``grid_sample`` leaves to the machine."""
+    resolution = heatmaps.shape[-1]
+    total = heatmaps.new_zeros(len(heatmaps), len(centers))
+    for heat, pixel in zip(heatmaps.unbind(1), project_to_views(centers[None], views, resolution)[0].unbind(1), strict=True):
+        (x0, x1, x), (y0, y1, y) = (_neighbours(coordinate, resolution) for coordinate in pixel.unbind(-1))
+        left = heat[:, y0, x0] * (1 - y) + heat[:, y1, x0] * y
+        right = heat[:, y0, x1] * (1 - y) + heat[:, y1, x1] * y
+        shown = ((pixel >= 0) & (pixel <= resolution)).all(-1)
+        total += torch.where(shown, left * (1 - x) + right * x, heat.amin((1, 2))[:, None])
+    return _divided(total, len(views))
 
 
 def score_points(heatmaps: Float[Tensor, "B V R R"], points: Float[Tensor, "B K 3"], views: ViewSet) -> Float[Tensor, "B K"]:
@@ -110,11 +194,11 @@ def _chunk(heatmaps: Tensor) -> int:
     return 1 << 16 if heatmaps.device.type == "cpu" else 1 << 24
 
 
-def _plane_maps(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> list[Float[Tensor, "B G G"]]:
+def plane_maps(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> Planes:
     """Heat summed onto the planes xy, xz and yz at voxel centres, both indices along the positive axes."""
-    maps = {plane: heatmaps.new_zeros(heatmaps.shape[0], grid, grid) for plane in _PLANES}
+    maps = {plane: heatmaps.new_zeros(heatmaps.shape[0], grid, grid) for plane in PLANES}
     for heat, view in zip(heatmaps.unbind(1), views, strict=True):
-        (down, along_down), (right, along_right) = _coordinate(view.down), _coordinate(view.right)
+        (down, along_down), (right, along_right) = coordinate(view.down), coordinate(view.right)
         if not along_down:
             heat = heat.flip(1)
         if not along_right:
@@ -123,10 +207,10 @@ def _plane_maps(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -
             heat = heat.transpose(1, 2)
         heat = _resample(_resample(heat, grid).transpose(1, 2), grid).transpose(1, 2)
         maps[(min(down, right), max(down, right))] += heat
-    return list(maps.values())
+    return torch.stack(list(maps.values()))
 
 
-def _coordinate(axis: Vector) -> tuple[int, bool]:
+def coordinate(axis: Vector) -> tuple[int, bool]:
     """Which coordinate an axis is, and whether it points in its positive direction."""
     number = [abs(component) for component in axis].index(1.0)
     return number, axis[number] > 0
@@ -137,9 +221,24 @@ def _resample(heat: Float[Tensor, "B R W"], grid: int) -> Float[Tensor, "B G W"]
     resolution = heat.shape[1]
     if grid == resolution:
         return heat
-    centers = voxel_centers(torch.arange(grid, device=heat.device), grid)[:, 2]
-    position = (to_pixel(centers, resolution) - 0.5).clamp(0, resolution - 1)
-    low = position.floor().long()
-    high = (low + 1).clamp(max=resolution - 1)
-    weight = (position - low).to(heat.dtype)[:, None]
+    low, high, weight = _neighbours(to_pixel(_centers(torch.arange(grid, device=heat.device), grid), resolution), resolution)
+    weight = weight[:, None]
     return heat[:, low] * (1 - weight) + heat[:, high] * weight
+
+
+def _neighbours(
+    pixel: Float[Tensor, "K"], resolution: int
+) -> tuple[Int64[Tensor, "K"], Int64[Tensor, "K"], Float[Tensor, "K"]]:  # fmt: skip
+    """The pixels on both sides of a coordinate, and the share of the second."""
+    position = (pixel - 0.5).clamp(0, resolution - 1)
+    low = position.floor()
+    return low.long(), (low + 1).clamp(max=resolution - 1).long(), position - low
+
+
+def _centers(cell: Int64[Tensor, "*batch"], grid: int) -> Float[Tensor, "*batch"]:
+    return _divided((2 * cell + 1).float(), grid) - 1
+
+
+def _divided(values: Tensor, by: int) -> Tensor:
+    """A quotient that is rounded alike everywhere: on CUDA, torch multiplies by the inverse of a plain number."""
+    return values / values.new_full((), by)

@@ -4,10 +4,9 @@ Each point of each view becomes one 64-bit key: the bits of its depth (a non-neg
 number is) above its index. The smallest key of a pixel is thus the nearest point, and among equally near ones the one of lowest
 index. One scattered minimum per point fills the z-buffer; a wider footprint is the minimum of shifted copies of that image,
 which equals splatting every pixel of the footprint (M. Schuetz et al. 2021, "Rendering point clouds with compute shaders").
-
-Measured on one CPU core for 16 clouds x 20,000 points x 3 views: scattered minimum 1.4 ms, ``np.minimum.at`` 1.9, scatter and
-repeat until nothing is nearer 20, sorting the keys 42.
 """
+
+import math
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -27,12 +26,12 @@ def splat(
     lengths: Int[Tensor, "B"],
     views: ViewSet,
     resolution: int,
-    footprint: int,
+    squared_radius: int,
 ) -> tuple[
     Float[Tensor, "B V 3 R R"], Float[Tensor, "B V R R"], Float[Tensor, "B V 3 R R"], Int64[Tensor, "B V R R"]
 ]:  # fmt: skip
     """Colours, depth, cube coordinates and point indices of each pixel; see `vla3d.views.splat.render_views`."""
-    keys = z_buffer(points, lengths, views, resolution, footprint)
+    keys = z_buffer(points, lengths, views, resolution, squared_radius)
     empty = keys == EMPTY_KEY
     depth = (keys >> _INDEX_BITS).to(torch.int32).view(torch.float32).masked_fill(empty, BACKGROUND_DEPTH)
     # Empty pixels read one extra, black point behind the last one.
@@ -40,8 +39,46 @@ def splat(
     return _gather(colors, index), depth, _gather(points, index), index.masked_fill(empty, -1)
 
 
+def pull_back(
+    image_gradient: Float[Tensor, "B V 3 R R"],
+    depth_gradient: Float[Tensor, "B V R R"] | None,
+    points: Float[Tensor, "B N 3"],
+    index: Int64[Tensor, "B V R R"],
+    views: ViewSet,
+    resolution: int,
+    squared_radius: int,
+) -> Float[Tensor, "B N 3"]:
+    """Sum of the gradients of the pixels that show each point, in the order of views, rows and columns."""
+    xyz = points.transpose(1, 2).contiguous()
+    seen = (xyz.abs() <= 1).all(1)
+    number = torch.arange(points.shape[1], device=points.device)
+    total = torch.zeros_like(xyz)
+    for at, view in enumerate(views):
+        cell, _ = _cells(xyz, seen, view, resolution)
+        row, column = cell // resolution, cell % resolution
+        gradient = image_gradient[:, at]
+        if depth_gradient is not None:
+            forward = torch.tensor(view.forward, device=points.device)
+            gradient = gradient + depth_gradient[:, at, None] * forward[:, None, None]
+        for dy, dx in disc(squared_radius):
+            y, x = row + dy, column + dx
+            inside = (row < resolution) & (y >= 0) & (y < resolution) & (x >= 0) & (x < resolution)
+            pixel = torch.where(inside, y * resolution + x, 0)
+            shown = inside & (index[:, at].flatten(1).gather(1, pixel) == number)
+            part = gradient.flatten(2).gather(2, pixel[:, None].expand(-1, 3, -1))
+            total += torch.where(shown[:, None], part, 0.0)
+    return total.transpose(1, 2).contiguous()
+
+
+def disc(squared_radius: int) -> list[tuple[int, int]]:
+    """Pixel offsets ``(row, column)`` whose squared length is at most this, row by row."""
+    reach = math.isqrt(squared_radius)
+    span = range(-reach, reach + 1)
+    return [(dy, dx) for dy in span for dx in span if dy * dy + dx * dx <= squared_radius]
+
+
 def z_buffer(
-    points: Float[Tensor, "B N 3"], lengths: Int[Tensor, "B"], views: ViewSet, resolution: int, footprint: int
+    points: Float[Tensor, "B N 3"], lengths: Int[Tensor, "B"], views: ViewSet, resolution: int, squared_radius: int
 ) -> Int64[Tensor, "B V R R"]:
     """Smallest key of each pixel, `EMPTY_KEY` where no point falls."""
     batch, count = points.shape[:2]
@@ -54,7 +91,7 @@ def z_buffer(
         cell, depth = _cells(xyz, seen, view, resolution)
         image.scatter_reduce_(1, cell, (depth.view(torch.int32).long() << _INDEX_BITS) | index, "amin")
     images = keys[..., :-1].unflatten(-1, (resolution, resolution)).transpose(0, 1)
-    return _spread(images, footprint)
+    return _spread(images, squared_radius)
 
 
 def _cells(
@@ -74,17 +111,16 @@ def _cells(
     return cell, (forward + view.near).clamp_(min=0)
 
 
-def _spread(keys: Int64[Tensor, "B V R R"], footprint: int) -> Int64[Tensor, "B V R R"]:
-    """Minimum over the disc of ``footprint`` pixels around each pixel."""
-    spread = keys.contiguous() if footprint == 0 else keys.clone(memory_format=torch.contiguous_format)
+def _spread(keys: Int64[Tensor, "B V R R"], squared_radius: int) -> Int64[Tensor, "B V R R"]:
+    """Minimum over the disc of pixels around each pixel."""
+    spread = keys.clone(memory_format=torch.contiguous_format)
     size = keys.shape[-1]
-    for dy in range(-footprint, footprint + 1):
-        for dx in range(-footprint, footprint + 1):
-            if (dx, dy) == (0, 0) or dx * dx + dy * dy > footprint * footprint or max(abs(dx), abs(dy)) >= size:
-                continue
-            target = spread[..., max(dy, 0) : size + min(dy, 0), max(dx, 0) : size + min(dx, 0)]
-            source = keys[..., max(-dy, 0) : size + min(-dy, 0), max(-dx, 0) : size + min(-dx, 0)]
-            torch.minimum(target, source, out=target)
+    for dy, dx in disc(squared_radius):
+        if (dy, dx) == (0, 0) or max(abs(dx), abs(dy)) >= size:
+            continue
+        target = spread[..., max(dy, 0) : size + min(dy, 0), max(dx, 0) : size + min(dx, 0)]
+        source = keys[..., max(-dy, 0) : size + min(-dy, 0), max(-dx, 0) : size + min(-dx, 0)]
+        torch.minimum(target, source, out=target)
     return spread
 
 

@@ -1,0 +1,326 @@
+"""Z-buffered point splatting: fill the z-buffer, resolve it into images, and bring gradients of images back to points.
+
+A key of the z-buffer holds the bits of a depth (not negative, so they are ordered as the number is) above the point's index.
+The smallest key wins, which does not depend on the order in which points arrive.
+
+The inner loops are plain C++, one source for both devices: an array access of Warp allows for negative indices, which keeps a
+CPU from taking several points at once.
+"""
+
+import warp as wp
+
+wp.set_module_options({"fuse_fp": False, "enable_backward": False})
+
+
+@wp.struct
+class Camera:
+    right: wp.vec3
+    down: wp.vec3
+    forward: wp.vec3
+    near: float
+
+
+@wp.func
+def camera_of(cameras: wp.array(dtype=float), view: wp.int32) -> Camera:
+    """Ten numbers for each view: right, down, forward, near."""
+    camera = Camera()
+    at = view * 10
+    camera.right = wp.vec3(cameras[at], cameras[at + 1], cameras[at + 2])
+    camera.down = wp.vec3(cameras[at + 3], cameras[at + 4], cameras[at + 5])
+    camera.forward = wp.vec3(cameras[at + 6], cameras[at + 7], cameras[at + 8])
+    camera.near = cameras[at + 9]
+    return camera
+
+
+@wp.func
+def along(point: wp.vec3, axis: wp.vec3) -> float:
+    return (point[0] * axis[0] + point[1] * axis[1]) + point[2] * axis[2]
+
+
+@wp.func
+def in_cube(point: wp.vec3) -> bool:
+    """False for NaN as well."""
+    return wp.abs(point[0]) <= 1.0 and wp.abs(point[1]) <= 1.0 and wp.abs(point[2]) <= 1.0
+
+
+@wp.func
+def pixel(coordinate: float, half: float, last: wp.int32) -> wp.int32:
+    """Pixel of a coordinate in [-1, 1] along an image axis; it is not negative, so cutting it off rounds it down."""
+    return wp.min(wp.int32((coordinate + 1.0) * half), last)
+
+
+@wp.func
+def cell_of(point: wp.vec3, camera: Camera, resolution: wp.int32, half: float) -> wp.int32:
+    """Flat pixel of a point in the cube; -1 outside the image, which the cube's corners are in an oblique view."""
+    right = along(point, camera.right)
+    down = along(point, camera.down)
+    if wp.abs(right) <= 1.0 and wp.abs(down) <= 1.0:
+        return pixel(down, half, resolution - 1) * resolution + pixel(right, half, resolution - 1)
+    return wp.int32(-1)
+
+
+@wp.func_native("""
+#ifdef __CUDA_ARCH__
+    constexpr int BLOCK = 1;
+#else
+    constexpr int BLOCK = 256;  // projected together, then drawn one after the other
+#endif
+    const float* __restrict__ camera = cameras.data + 10 * view;
+    const float r0 = camera[0], r1 = camera[1], r2 = camera[2];
+    const float d0 = camera[3], d1 = camera[4], d2 = camera[5];
+    const float f0 = camera[6], f1 = camera[7], f2 = camera[8], near = camera[9];
+    unsigned long long* buffer = (unsigned long long*)keys.data + image * side * side;
+    const int last = side - 1;
+    int cells[BLOCK];
+    union { float value; unsigned bits; } depths[BLOCK];
+    for (int start = begin; start < end; start += BLOCK) {
+        const int count = end - start < BLOCK ? end - start : BLOCK;
+        const float* __restrict__ point = (const float*)points.data + 3 * (base + start);
+        for (int i = 0; i < count; ++i) {
+            const float x = point[3 * i], y = point[3 * i + 1], z = point[3 * i + 2];
+            const float right = (x * r0 + y * r1) + z * r2;
+            const float down = (x * d0 + y * d1) + z * d2;
+            const float depth = ((x * f0 + y * f1) + z * f2) + near;
+            // False for NaN as well. The corners of the cube reach beyond the image of an oblique view.
+            const bool seen = (x <= 1.0f) & (x >= -1.0f) & (y <= 1.0f) & (y >= -1.0f) & (z <= 1.0f) & (z >= -1.0f)
+                & (right <= 1.0f) & (right >= -1.0f) & (down <= 1.0f) & (down >= -1.0f);
+            const int column = seen ? (int)((right + 1.0f) * half) : 0;
+            const int row = seen ? (int)((down + 1.0f) * half) : 0;
+            cells[i] = seen ? (row < last ? row : last) * side + (column < last ? column : last) : -1;
+            // A point on the near plane may be rounded to a hair before it.
+            depths[i].value = depth > 0.0f ? depth : 0.0f;
+        }
+        for (int i = 0; i < count; ++i) {
+            if (cells[i] < 0)
+                continue;
+            const unsigned long long key = (unsigned long long)depths[i].bits << 32 | (unsigned)(start + i);
+            unsigned long long* at = buffer + cells[i];
+#ifdef __CUDA_ARCH__
+            // Most points are hidden, and a look costs less than an atomic operation.
+            if (key < *at)
+                atomicMin(at, key);
+#else
+            const unsigned long long before = *at;
+            *at = key < before ? key : before;
+#endif
+        }
+    }
+""")
+def draw_points(
+    points: wp.array(dtype=wp.vec3),
+    cameras: wp.array(dtype=float),
+    keys: wp.array(dtype=wp.uint64),
+    base: wp.int32,
+    begin: wp.int32,
+    end: wp.int32,
+    view: wp.int32,
+    image: wp.int32,
+    side: wp.int32,
+    half: float,
+):
+    """Take points ``begin`` to ``end`` of the cloud that starts at ``base`` into one image of the z-buffer."""
+    ...
+
+
+@wp.kernel
+def fill(
+    points: wp.array(dtype=wp.vec3),
+    lengths: wp.array(dtype=wp.int64),
+    cameras: wp.array(dtype=float),
+    size: wp.int32,
+    views: wp.int32,
+    resolution: wp.int32,
+    half: float,
+    share: wp.int32,
+    keys: wp.array(dtype=wp.uint64),
+):
+    """Smallest key of each pixel; each thread takes ``share`` points of a cloud.
+
+    Args:
+        points: of clouds of ``size`` points, one after the other.
+        lengths: real points of each.
+        cameras: ten numbers for each view.
+        size: points of a cloud.
+        views: how many.
+        resolution: image side.
+        half: half of it.
+        share: points of a thread; 1 on CUDA, all on a CPU.
+        keys: result; larger than any key at first.
+    """
+    cloud, lane = wp.tid()
+    begin = lane * share
+    end = wp.min(begin + share, wp.int32(lengths[cloud]))
+    for view in range(views):
+        draw_points(points, cameras, keys, cloud * size, begin, end, view, cloud * views + view, resolution, half)
+
+
+@wp.func_native("""
+    constexpr unsigned long long EMPTY = 0x7FFFFFFFFFFFFFFFull;
+    const int area = side * side;
+    const int line = image * area + row * side;
+    const unsigned long long* __restrict__ buffer = (const unsigned long long*)keys.data + image * area;
+    unsigned long long* __restrict__ found = (unsigned long long*)index.data + line;
+    for (int x = begin; x < end; ++x)
+        found[x] = EMPTY;
+    for (int y = row > reach ? row - reach : 0; y <= row + reach && y < side; ++y) {
+        const int rest = squared_radius - (y - row) * (y - row);
+        int width = reach;
+        while (width * width > rest)
+            --width;
+        for (int shift = -width; shift <= width; ++shift) {
+            const int first = begin + shift < 0 ? -shift : begin;
+            const int stop = end + shift > side ? side - shift : end;
+            const unsigned long long* __restrict__ from = buffer + y * side + shift;
+            for (int x = first; x < stop; ++x)
+                found[x] = from[x] < found[x] ? from[x] : found[x];
+        }
+    }
+    const float* __restrict__ point = (const float*)points.data + 3 * base;
+    const float* __restrict__ color = (const float*)colors.data + 3 * base;
+    float* __restrict__ x0 = xyz.data + 3 * image * area + row * side;
+    float* __restrict__ c0 = rgb.data + 3 * image * area + row * side;
+    for (int x = begin; x < end; ++x) {
+        const bool empty = found[x] == EMPTY;
+        const unsigned at = empty ? 0u : (unsigned)found[x];
+        c0[x] = empty ? 0.0f : color[3 * at];
+        c0[x + area] = empty ? 0.0f : color[3 * at + 1];
+        c0[x + 2 * area] = empty ? 0.0f : color[3 * at + 2];
+        x0[x] = empty ? 0.0f : point[3 * at];
+        x0[x + area] = empty ? 0.0f : point[3 * at + 1];
+        x0[x + 2 * area] = empty ? 0.0f : point[3 * at + 2];
+    }
+    float* __restrict__ distance = depth.data + line;
+    for (int x = begin; x < end; ++x) {
+        const bool empty = found[x] == EMPTY;
+        union { float value; unsigned bits; } nearest;
+        nearest.bits = (unsigned)(found[x] >> 32);
+        distance[x] = empty ? -1.0f : nearest.value;
+        found[x] = empty ? ~0ull : found[x] & 0xFFFFFFFFull;
+    }
+""")
+def resolve_pixels(
+    keys: wp.array(dtype=wp.uint64),
+    points: wp.array(dtype=wp.vec3),
+    colors: wp.array(dtype=wp.vec3),
+    rgb: wp.array(dtype=float),
+    depth: wp.array(dtype=float),
+    xyz: wp.array(dtype=float),
+    index: wp.array(dtype=wp.int64),
+    base: wp.int32,
+    image: wp.int32,
+    row: wp.int32,
+    begin: wp.int32,
+    end: wp.int32,
+    side: wp.int32,
+    squared_radius: wp.int32,
+    reach: wp.int32,
+):
+    """Write columns ``begin`` to ``end`` of one row of all images. ``index`` holds the keys meanwhile."""
+    ...
+
+
+@wp.kernel
+def resolve(
+    keys: wp.array(dtype=wp.uint64),
+    points: wp.array(dtype=wp.vec3),
+    colors: wp.array(dtype=wp.vec3),
+    size: wp.int32,
+    views: wp.int32,
+    resolution: wp.int32,
+    squared_radius: wp.int32,
+    reach: wp.int32,
+    share: wp.int32,
+    rgb: wp.array(dtype=float),
+    depth: wp.array(dtype=float),
+    xyz: wp.array(dtype=float),
+    index: wp.array(dtype=wp.int64),
+):
+    """Images of a filled z-buffer; each thread takes ``share`` pixels of an image row.
+
+    Equal to drawing each point over a disc of pixels: those are the pixels that find the point in a disc around them.
+
+    Args:
+        keys: the z-buffer.
+        points: coordinates.
+        colors: of the points.
+        size: points of a cloud.
+        views: how many.
+        resolution: image side.
+        squared_radius: of the disc, in pixels.
+        reach: largest whole number whose square is not larger.
+        share: pixels of a thread; 1 on CUDA, a row on a CPU.
+        rgb: result, planes ``(cloud, view, channel)``.
+        depth: result.
+        xyz: result, as ``rgb``.
+        index: result.
+    """
+    image, row, lane = wp.tid()
+    base = (image // views) * size
+    begin = lane * share
+    end = begin + share
+    resolve_pixels(
+        keys, points, colors, rgb, depth, xyz, index, base, image, row, begin, end, resolution, squared_radius, reach
+    )
+
+
+@wp.kernel
+def pull_back(
+    image_gradient: wp.array(dtype=float),
+    depth_gradient: wp.array(dtype=float),
+    points: wp.array(dtype=wp.vec3),
+    index: wp.array(dtype=wp.int64),
+    cameras: wp.array(dtype=float),
+    size: wp.int32,
+    views: wp.int32,
+    resolution: wp.int32,
+    half: float,
+    squared_radius: wp.int32,
+    reach: wp.int32,
+    with_depth: wp.int32,
+    gradient: wp.array(dtype=wp.vec3),
+):
+    """Sum of the gradients of the pixels that show a point, one thread a point.
+
+    A point is shown only within the disc around its own pixel, so it looks there for itself: always in the same order, and no
+    two threads write to one place.
+
+    Args:
+        image_gradient: of three channels, planes ``(cloud, view, channel)``.
+        depth_gradient: of the depth images; read when ``with_depth`` is not 0.
+        points: coordinates.
+        index: which point each pixel shows.
+        cameras: ten numbers for each view.
+        size: points of a cloud.
+        views: how many.
+        resolution: image side.
+        half: half of it.
+        squared_radius: of the disc, in pixels.
+        reach: largest whole number whose square is not larger.
+        with_depth: whether depth has a gradient; it runs along the viewing direction.
+        gradient: result.
+    """
+    cloud, i = wp.tid()
+    area = resolution * resolution
+    point = points[cloud * size + i]
+    total = wp.vec3(0.0, 0.0, 0.0)
+    if in_cube(point):
+        for view in range(views):
+            camera = camera_of(cameras, view)
+            image = cloud * views + view
+            cell = cell_of(point, camera, resolution, half)
+            if cell >= 0:
+                row = cell // resolution
+                column = cell - row * resolution
+                for y in range(wp.max(row - reach, 0), wp.min(row + reach + 1, resolution)):
+                    rest = squared_radius - (y - row) * (y - row)
+                    for x in range(wp.max(column - reach, 0), wp.min(column + reach + 1, resolution)):
+                        at = y * resolution + x
+                        if (x - column) * (x - column) <= rest and index[image * area + at] == wp.int64(i):
+                            plane = image * 3 * area + at
+                            part = wp.vec3(
+                                image_gradient[plane], image_gradient[plane + area], image_gradient[plane + 2 * area]
+                            )
+                            if with_depth != 0:
+                                part = part + depth_gradient[image * area + at] * camera.forward
+                            total = total + part
+    gradient[cloud * size + i] = total
