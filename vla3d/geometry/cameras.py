@@ -79,7 +79,9 @@ def unproject(
     z = torch.where(valid, depth, 0.0)
     column = torch.arange(width, dtype=depth.dtype, device=depth.device) + 0.5
     row = torch.arange(height, dtype=depth.dtype, device=depth.device) + 0.5
-    to_ray = (T_world_camera[..., :3, :3] @ torch.linalg.inv(intrinsics))[..., None, None]
+    # A singular matrix is an error where it can be seen without waiting for a GPU.
+    inverse, _ = torch.linalg.inv_ex(intrinsics, check_errors=intrinsics.device.type == "cpu")
+    to_ray = (T_world_camera[..., :3, :3] @ inverse)[..., None, None]
     # World rays are affine in column and row. One coordinate at a time: an innermost dimension of 3 is slow in torch.
     rays = to_ray[..., 0, :, :] * column + (to_ray[..., 1, :, :] * row[:, None] + to_ray[..., 2, :, :])
     points = rays * z[..., None, :, :] + T_world_camera[..., :3, 3, None, None]

@@ -71,6 +71,8 @@ def fuse_frames(
     T_world_camera: Float[Tensor, "B C 4 4"],
     low: Bounds,
     high: Bounds,
+    *,
+    compact: bool = True,
 ) -> PointCloud:
     """The points that several calibrated cameras see inside a box.
 
@@ -79,11 +81,14 @@ def fuse_frames(
         depth: planar z, metres; 0 or non-finite means no measurement.
         intrinsics: pinhole matrices, pixel centres at half-integers.
         T_world_camera: camera-to-world transforms.
-        low: lower corner of the box to keep, metres, border included.
+        low: lower corner of the box to keep, metres, border included. A tensor on the device is not copied.
         high: upper corner.
+        compact: leave out pixels that have no measurement or fall outside the box. Otherwise they stay as points of NaN, which
+            every point operation and the renderer pass over; then nothing waits for a GPU, whose clouds' sizes are not known
+            here.
 
     Returns:
-        World points, ordered by camera, row, column, without pixels that have no measurement or fall outside the box.
+        World points, ordered by camera, row, column.
 
     Raises:
         ValueError: when the images' shapes do not fit each other.
@@ -94,12 +99,21 @@ def fuse_frames(
         )
     points, valid = unproject(depth.float(), intrinsics.float(), T_world_camera.float())
     flat = points.flatten(1, 3)
-    return _compact(flat, rgb.flatten(1, 3), valid.flatten(1) & _inside(flat, low, high))
+    keep = valid.flatten(1) & _inside(flat, low, high)
+    return (_compact if compact else _in_place)(flat, rgb.flatten(1, 3), keep)
 
 
-def crop(cloud: PointCloud, low: Bounds, high: Bounds) -> PointCloud:
-    """The points inside a box, border included, in their order."""
-    return _compact(cloud.points, cloud.colors, cloud.mask & _inside(cloud.points, low, high))
+def crop(cloud: PointCloud, low: Bounds, high: Bounds, *, compact: bool = True) -> PointCloud:
+    """The points inside a box, border included, in their order.
+
+    Args:
+        cloud: any clouds.
+        low: lower corner, metres.
+        high: upper corner.
+        compact: leave the others out; otherwise they stay as points of NaN, see `fuse_frames`.
+    """
+    keep = cloud.mask & _inside(cloud.points, low, high)
+    return (_compact if compact else _in_place)(cloud.points, cloud.colors, keep)
 
 
 def subsample(cloud: PointCloud, max_points: int, generator: torch.Generator) -> PointCloud:
@@ -157,6 +171,16 @@ def _compact(points: Float[Tensor, "B N 3"], colors: Tensor, keep: Bool[Tensor, 
     packed_colors = points.new_zeros(len(lengths) * size, 3)
     packed_points[target] = points.flatten(0, 1)[source]
     taken = colors.flatten(0, 1)[source]
-    packed_colors[target] = taken.float() / 255 if taken.dtype == torch.uint8 else taken
+    packed_colors[target] = _unit_colors(taken)
     shape = (len(lengths), size, 3)
     return PointCloud(points=packed_points.view(shape), colors=packed_colors.view(shape), lengths=lengths)
+
+
+def _in_place(points: Float[Tensor, "B N 3"], colors: Tensor, keep: Bool[Tensor, "B N"]) -> PointCloud:
+    """Every point where it was, NaN for those not kept; uint8 colours become floats."""
+    lengths = torch.full(keep.shape[:1], keep.shape[1], device=points.device)
+    return PointCloud(points=torch.where(keep[..., None], points, torch.nan), colors=_unit_colors(colors), lengths=lengths)
+
+
+def _unit_colors(colors: Tensor) -> Tensor:
+    return colors.float() / 255 if colors.dtype == torch.uint8 else colors

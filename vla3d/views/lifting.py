@@ -1,7 +1,7 @@
 """From heatmaps over the views to 3D points."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vla3d.views.lifting_operator import best_voxel
@@ -36,7 +36,7 @@ def lift_heatmaps(
     Raises:
         ValueError: when shapes do not fit the views or a heatmap on a CPU is not finite.
     """
-    heat, grid, finite = _checked(heatmaps, views, resolution_3d)
+    heat, grid, finite = checked_heat(heatmaps.float(), views, resolution_3d)
     index, score = best_voxel(heat, views.numbers, grid, heat.new_empty(len(heat), 0, dtype=torch.int64), 0)
     points = reference.voxel_centers(index, grid)
     points = reference.refine(heat, points, views, grid) if refine else points
@@ -69,7 +69,7 @@ def lift_candidates(
     for name, value in (("k", k), ("radius", radius)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{name}: got {value!r}, expected a whole number of at least 0.")
-    heat, grid, finite = _checked(heatmaps, views, resolution_3d)
+    heat, grid, finite = checked_heat(heatmaps.float(), views, resolution_3d)
     chosen = heat.new_empty(len(heat), 0, dtype=torch.int64)
     scores = heat.new_empty(len(heat), 0)
     for _ in range(k):
@@ -79,24 +79,47 @@ def lift_candidates(
     return reference.voxel_centers(chosen, grid).masked_fill(missing[..., None], torch.nan), _kept(scores, finite)
 
 
-def _checked(heatmaps: Tensor, views: ViewSet, resolution_3d: int | None) -> tuple[Tensor, int, Tensor | None]:
-    """Heat as float32, voxels per edge, and which samples are finite where that could not be looked at."""
+def checked_heat(
+    heatmaps: Float[Tensor, "B V R R"], views: ViewSet, resolution_3d: int | None, least: float = -torch.inf
+) -> tuple[Float[Tensor, "B V R R"], int, Bool[Tensor, "B"] | None]:
+    """Check heatmaps.
+
+    Args:
+        heatmaps: at the door.
+        views: the cameras.
+        resolution_3d: voxels per edge, the image resolution when None.
+        least: what heat may not be below.
+
+    Returns:
+        Heat as float32 or float64, voxels per edge, and, where values could not be looked at, which samples are right.
+
+    Raises:
+        ValueError: when a shape, a size or a value does not fit.
+    """
     if heatmaps.ndim != 4 or heatmaps.shape[1] != len(views) or heatmaps.shape[2] != heatmaps.shape[3]:
         raise ValueError(
             f"heatmaps: got shape {tuple(heatmaps.shape)}, expected (batch, {len(views)}, side, side) for views {views.names}."
         )
+    if not heatmaps.is_floating_point() or heatmaps.shape[-1] < 1:
+        raise ValueError(
+            f"heatmaps: got {heatmaps.dtype} of side {heatmaps.shape[-1]}, expected floating point and at least 1 pixel."
+        )
     grid = heatmaps.shape[-1] if resolution_3d is None else resolution_3d
     if not 1 <= grid <= _MAX_GRID:
         raise ValueError(f"resolution_3d: got {grid}, expected at least 1 voxel per edge and at most {_MAX_GRID}.")
-    heat = heatmaps.float()
-    finite = heat.isfinite().flatten(1).all(1)
+    heat = heatmaps if heatmaps.dtype == torch.float64 else heatmaps.float()
+    right = heat.isfinite().flatten(1).all(1)
+    if least > -torch.inf:
+        right = right & (heat >= least).flatten(1).all(1)
     if not _readable(heat):
-        return heat, grid, finite
-    if not finite.all():
-        raise ValueError(
-            "heatmaps: got NaN or infinite values, expected finite ones. Look for a diverged model or a division by 0."
-        )
-    return heat, grid, None
+        return heat, grid, right
+    if right.all():
+        return heat, grid, None
+    if heat.isfinite().all():
+        raise ValueError(f"heatmaps: got values down to {heat.min().item()}, expected at least {least}. Take a softmax first.")
+    raise ValueError(
+        "heatmaps: got NaN or infinite values, expected finite ones. Look for a diverged model or a division by 0."
+    )
 
 
 def _readable(values: Tensor) -> bool:

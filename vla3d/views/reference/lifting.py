@@ -5,6 +5,8 @@ score of a candidate is the mean over views of the heat at its projection (bilin
 outermost centres); the first of the best candidates wins.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -197,6 +199,23 @@ def _chunk(heatmaps: Tensor) -> int:
 def plane_maps(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> Planes:
     """Heat summed onto the planes xy, xz and yz at voxel centres, both indices along the positive axes."""
     maps = {plane: heatmaps.new_zeros(heatmaps.shape[0], grid, grid) for plane in PLANES}
+    for plane, heat in _on_planes(heatmaps, views, grid):
+        maps[plane] += heat
+    return torch.stack(list(maps.values()))
+
+
+def plane_products(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) -> Planes:
+    """As `plane_maps`, multiplied: one where no view looks."""
+    maps = {plane: heatmaps.new_ones(heatmaps.shape[0], grid, grid) for plane in PLANES}
+    for plane, heat in _on_planes(heatmaps, views, grid):
+        maps[plane] = maps[plane] * heat
+    return torch.stack(list(maps.values()))
+
+
+def _on_planes(
+    heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int
+) -> Iterator[tuple[tuple[int, int], Float[Tensor, "B G G"]]]:
+    """For each view its plane, and its heat at voxel centres, both indices along the positive axes."""
     for heat, view in zip(heatmaps.unbind(1), views, strict=True):
         (down, along_down), (right, along_right) = coordinate(view.down), coordinate(view.right)
         if not along_down:
@@ -205,9 +224,10 @@ def plane_maps(heatmaps: Float[Tensor, "B V R R"], views: ViewSet, grid: int) ->
             heat = heat.flip(2)
         if down > right:
             heat = heat.transpose(1, 2)
-        heat = _resample(_resample(heat, grid).transpose(1, 2), grid).transpose(1, 2)
-        maps[(min(down, right), max(down, right))] += heat
-    return torch.stack(list(maps.values()))
+        yield (
+            (min(down, right), max(down, right)),
+            _resample(_resample(heat, grid).transpose(1, 2), grid).transpose(1, 2),
+        )
 
 
 def coordinate(axis: Vector) -> tuple[int, bool]:
@@ -222,7 +242,7 @@ def _resample(heat: Float[Tensor, "B R W"], grid: int) -> Float[Tensor, "B G W"]
     if grid == resolution:
         return heat
     low, high, weight = _neighbours(to_pixel(_centers(torch.arange(grid, device=heat.device), grid), resolution), resolution)
-    weight = weight[:, None]
+    weight = weight.to(heat.dtype)[:, None]
     return heat[:, low] * (1 - weight) + heat[:, high] * weight
 
 
