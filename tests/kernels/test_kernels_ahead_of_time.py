@@ -1,7 +1,6 @@
 """Every kernel compiles for GPUs, on a machine without one; and those that must live in registers do."""
 
 import importlib
-import pkgutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,8 @@ REGISTERS_OF_A_BLOCK = 65536  # of every architecture so far
 
 def kernel_files() -> list[str]:
     """Names of all ``vla3d.*.kernels.*`` modules."""
-    found = [name for _, name, _ in pkgutil.walk_packages(vla3d.__path__, "vla3d.") if name.split(".")[-2:-1] == ["kernels"]]
-    return [name for name in found if name.split(".")[1] != "kernels"]
+    paths = sorted(Path(vla3d.__path__[0]).glob("*/kernels/*.py"))
+    return [f"vla3d.{path.parts[-3]}.kernels.{path.stem}" for path in paths if path.stem != "__init__"]
 
 
 def kernels_in(file: str) -> Iterator[Any]:
