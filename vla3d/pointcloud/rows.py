@@ -36,6 +36,7 @@ def rows_of(
     points: Float[Tensor, "*shape 3"],
     lengths: Int[Tensor, "B"] | None = None,
     offsets: Int[Tensor, "B_plus_1"] | None = None,
+    prefix: str = "",
 ) -> Rows:
     """Check clouds and bring them into the form of the kernels, without copying float32 points.
 
@@ -44,28 +45,31 @@ def rows_of(
         points: ``(B, N, 3)`` padded clouds, or ``(T, 3)`` packed ones.
         lengths: real points of each padded cloud; all when None.
         offsets: borders of packed clouds, ``0 = offsets[0] <= ... <= offsets[B] = T``.
+        prefix: what the caller writes before ``lengths`` and ``offsets``.
 
     Raises:
         ValueError: naming the argument, what it is and what was expected. Values of tensors on a GPU are not looked at, which
             would make the program wait for it; there lengths are clamped instead.
     """
     if offsets is None:
-        _check_points(name, points, dimensions=3, hint="(B, N, 3); hand packed clouds (T, 3) over with offsets")
+        _check_points(name, points, dimensions=3, hint=f"(B, N, 3); hand packed clouds (T, 3) over with {prefix}offsets")
         batch, size = points.shape[:2]
         if lengths is None:
             lengths = torch.full((batch,), size, device=points.device)
-        _check_counts("lengths", lengths, points, batch)
+        _check_counts(f"{prefix}lengths", lengths, points, batch)
         if _readable(lengths) and bool(((lengths < 0) | (lengths > size)).any()):
-            raise ValueError(f"lengths: got {lengths.tolist()}, expected 0 to {size}, the size of {name}.")
+            raise ValueError(f"{prefix}lengths: got {lengths.tolist()}, expected 0 to {size}, the size of {name}.")
         starts = torch.arange(batch, device=points.device) * size
         return Rows(points=_floats(points.reshape(-1, 3)), starts=starts, lengths=lengths.long().clamp(0, size), packed=False)
-    _check_points(name, points, dimensions=2, hint="(T, 3) beside offsets")
+    _check_points(name, points, dimensions=2, hint=f"(T, 3) beside {prefix}offsets")
     if lengths is not None:
-        raise ValueError("lengths: got them beside offsets, expected one of the two; offsets say how long packed clouds are.")
-    _check_counts("offsets", offsets, points, None)
+        raise ValueError(
+            f"{prefix}lengths: got them beside offsets, expected one of the two; offsets say how long packed clouds are."
+        )
+    _check_counts(f"{prefix}offsets", offsets, points, None)
     total = points.shape[0]
     if _readable(offsets) and (offsets[0] != 0 or offsets[-1] != total or bool((offsets.diff() < 0).any())):
-        raise ValueError(f"offsets: got {offsets.tolist()}, expected whole numbers that rise from 0 to {total}.")
+        raise ValueError(f"{prefix}offsets: got {offsets.tolist()}, expected whole numbers that rise from 0 to {total}.")
     borders = offsets.long().clamp(0, total)
     return Rows(points=_floats(points), starts=borders[:-1].contiguous(), lengths=borders.diff().clamp(min=0), packed=True)
 
