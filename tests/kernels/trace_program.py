@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from vla3d.pointcloud import farthest_point_sampling
+from vla3d.pointcloud import ball_query, farthest_point_sampling, gather_points, knn, voxel_downsample
+from vla3d.views import ViewSet, lift_candidates, lift_expectation, lift_heatmaps, render_frames, render_views
+
+VIEWS = ViewSet.from_names()
+OBLIQUE = ViewSet.from_names(("top", "front_left", "front_right"))
 
 
 class Whole(torch.nn.Module):
@@ -21,8 +25,42 @@ class Whole(torch.nn.Module):
         return tuple(part + 0 for part in (result if isinstance(result, tuple) else (result,)))
 
 
+def rendered(points: Tensor, lengths: Tensor, views: ViewSet = VIEWS) -> tuple[Tensor, ...]:
+    image = render_views(points - 1, points / 2, lengths, views, 8)
+    return image.rgb, image.depth, image.xyz, image.mask, image.index
+
+
+def heat(points: Tensor, lengths: Tensor) -> Tensor:
+    return rendered(points, lengths)[1] + 1
+
+
+def rendered_frames(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """The coordinates as the depth image of one camera, 3 pixels wide."""
+    depth, eye = points[:, None], torch.eye(4).expand(points.shape[0], 1, 4, 4)
+    rgb = torch.full((*depth.shape, 3), 200, dtype=torch.uint8)
+    image = render_frames(rgb, depth, eye[..., :3, :3], eye, torch.zeros(3), torch.full((3,), 50.0), OBLIQUE, 8, radius=0.3)
+    return image.rgb, image.depth, image.index
+
+
+def voxels(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    found = voxel_downsample(points, 0.5, lengths, values=points * 3)
+    assert found.lengths is not None and found.values is not None
+    return found.points, found.lengths, found.count, found.index, found.values
+
+
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...]]] = {
     "farthest_point_sampling": lambda points, lengths: farthest_point_sampling(points, 16, lengths),
+    "knn": lambda points, lengths: knn(points[:, ::2], points, 5, None, lengths),
+    "ball_query": lambda points, lengths: ball_query(points[:, ::2], points, 0.5, 5, None, lengths, pad="repeat"),
+    "gather_points": lambda points, lengths: gather_points(points, ball_query(points, points, 0.5, 5, None, lengths)[0]),
+    "voxel_downsample": voxels,
+    "render_views": rendered,
+    "render_views, oblique": lambda points, lengths: rendered(points, lengths, OBLIQUE),
+    "render_frames": rendered_frames,
+    "lift_heatmaps": lambda points, lengths: lift_heatmaps(heat(points, lengths), VIEWS, refine=True),
+    "lift_heatmaps, oblique": lambda points, lengths: lift_heatmaps(heat(points, lengths), OBLIQUE, 5),
+    "lift_candidates": lambda points, lengths: lift_candidates(heat(points, lengths), VIEWS, 3, 1),
+    "lift_expectation": lambda points, lengths: lift_expectation(heat(points, lengths), VIEWS),
 }
 
 

@@ -142,6 +142,26 @@ def test_footprint_is_a_disc(footprint, pixels):
     assert (image.depth[image.mask] == 1).all() and (image.depth[~image.mask] == -1).all()
 
 
+@given(seed=seeds, radius=st.floats(0, 2), resolution=st.integers(1, 9))
+def test_a_radius_covers_the_pixels_within_it(seed, radius, resolution):
+    points = torch.rand(1, 1, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    image = render_views(
+        points, torch.ones_like(points), torch.tensor([1]), ViewSet.from_names(("top",)), resolution, radius=radius
+    )
+    column, row = (min(math.floor((-c + 1) * resolution / 2), resolution - 1) for c in points[0, 0, [1, 0]].tolist())
+    i, j = np.mgrid[:resolution, :resolution]
+    expected = (i - row) ** 2 + (j - column) ** 2 <= (radius * resolution / 2) ** 2
+    np.testing.assert_array_equal(image.mask[0, 0].numpy(), expected)
+
+
+def test_a_radius_keeps_its_size_as_the_image_grows():
+    points, colors, lengths = _cloud(0, 1, 5)
+    views = ViewSet.from_names()
+    for resolution, footprint in ((100, 1), (200, 2), (300, 3)):
+        by_radius = render_views(points, colors, lengths, views, resolution, radius=0.02)
+        _assert_equal(by_radius, render_views(points, colors, lengths, views, resolution, footprint))
+
+
 def test_faces_of_the_cube_are_inside():
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)[None]
     views = ViewSet.from_names(("top", "front", "right", "left", "back"))
@@ -202,5 +222,14 @@ def test_refusals():
         render_views(points, points, lengths.float(), views, 8)
     with pytest.raises(ValueError, match="resolution"):
         render_views(points, points, lengths, views, 0)
-    with pytest.raises(ValueError, match="footprint"):
+    with pytest.raises(ValueError, match="footprint: got -1, expected 0"):
         render_views(points, points, lengths, views, 8, -1)
+    with pytest.raises(ValueError, match=r"footprint: got 9, expected .* to 8"):
+        render_views(points, points, lengths, views, 8, 9)
+    with pytest.raises(ValueError, match=r"radius: got 0.1 beside footprint 1, expected one of the two"):
+        render_views(points, points, lengths, views, 8, 1, radius=0.1)
+    for radius in (-0.1, 2.1, math.nan):
+        with pytest.raises(ValueError, match=r"radius: got .*, expected 0 to 2"):
+            render_views(points, points, lengths, views, 8, radius=radius)
+    with pytest.raises(ValueError, match="lengths on meta; expected one device"):
+        render_views(points, points, lengths.to("meta"), views, 8)

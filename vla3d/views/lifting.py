@@ -37,7 +37,7 @@ def lift_heatmaps(
         ValueError: when shapes do not fit the views or a heatmap on a CPU is not finite.
     """
     heat, grid, finite = checked_heat(heatmaps.float(), views, resolution_3d)
-    index, score = best_voxel(heat, views.numbers, grid, heat.new_empty(len(heat), 0, dtype=torch.int64), 0)
+    index, score = best_voxel(heat, views.numbers, grid, heat.new_empty(heat.shape[0], 0, dtype=torch.int64), 0)
     points = reference.voxel_centers(index, grid)
     points = reference.refine(heat, points, views, grid) if refine else points
     return points if finite is None else points.masked_fill(~finite[:, None], torch.nan), _kept(score, finite)
@@ -70,8 +70,8 @@ def lift_candidates(
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{name}: got {value!r}, expected a whole number of at least 0.")
     heat, grid, finite = checked_heat(heatmaps.float(), views, resolution_3d)
-    chosen = heat.new_empty(len(heat), 0, dtype=torch.int64)
-    scores = heat.new_empty(len(heat), 0)
+    chosen = heat.new_empty(heat.shape[0], 0, dtype=torch.int64)
+    scores = heat.new_empty(heat.shape[0], 0)
     for _ in range(k):
         index, score = best_voxel(heat, views.numbers, grid, chosen, radius)
         chosen, scores = torch.cat((chosen, index[:, None]), 1), torch.cat((scores, score[:, None]), 1)

@@ -11,7 +11,7 @@ from vla3d.kernels.launching import launch
 from vla3d.kernels.operators import Operator, register
 from vla3d.kernels.sharing import in_shares
 from vla3d.views.reference import lifting as reference
-from vla3d.views.view_set import ViewSet, view_set_of
+from vla3d.views.view_set import ViewSet, coordinate_of, view_set_of
 
 _MOST_ELEMENTS = 2**31 - 1  # the kernels count in 32 bits
 _CUDA_LANES = 1 << 16
@@ -28,7 +28,7 @@ def _layout(views: ViewSet, device: torch.device) -> Int32[Tensor, "V 4"]:
     """Where each axis-aligned view lies: its plane, whether it is transposed, and mirrored along the plane's two axes."""
     rows = []
     for view in views:
-        (down, down_rises), (right, right_rises) = reference.coordinate(view.down), reference.coordinate(view.right)
+        (down, down_rises), (right, right_rises) = coordinate_of(view.down), coordinate_of(view.right)
         first_rises, second_rises = (down_rises, right_rises) if down < right else (right_rises, down_rises)
         plane = reference.PLANES.index((min(down, right), max(down, right)))
         rows.append([plane, int(down > right), int(not first_rises), int(not second_rises)])

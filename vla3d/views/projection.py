@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vla3d.views.view_set import Vector, ViewSet, is_coordinate_axis
+from vla3d.views.view_set import Vector, ViewSet, coordinate_of, is_coordinate_axis
 
 
 def along(x: Tensor, y: Tensor, z: Tensor, axis: Vector) -> Tensor:
@@ -17,8 +17,8 @@ def along(x: Tensor, y: Tensor, z: Tensor, axis: Vector) -> Tensor:
     The shortcut for coordinate axes gives the same bits: adding zeros and multiplying by one are exact.
     """
     if is_coordinate_axis(axis):
-        coordinate = (x, y, z)[[abs(component) for component in axis].index(1.0)]
-        return coordinate if sum(axis) > 0 else -coordinate
+        number, rises = coordinate_of(axis)
+        return (x, y, z)[number] if rises else -(x, y, z)[number]
     return (x * axis[0] + y * axis[1]) + z * axis[2]
 
 

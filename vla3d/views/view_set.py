@@ -16,7 +16,14 @@ Vector = tuple[float, float, float]
 
 def is_coordinate_axis(axis: Vector) -> bool:
     """Whether a direction is exactly +-x, +-y or +-z."""
-    return sorted(map(abs, axis)) == [0.0, 0.0, 1.0]
+    along = [component for component in axis if component != 0.0]
+    return len(along) == 1 and along[0] * along[0] == 1.0
+
+
+def coordinate_of(axis: Vector) -> tuple[int, bool]:
+    """Which coordinate an axis is, and whether it points in its positive direction."""
+    number = next(number for number, component in enumerate(axis) if component != 0.0)
+    return number, axis[number] > 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vla3d.views.projection import project_to_views, to_pixel
-from vla3d.views.view_set import Vector, ViewSet
+from vla3d.views.view_set import ViewSet, coordinate_of
 
 PLANES = ((0, 1), (0, 2), (1, 2))
 _REFINE_RADIUS = 3  # voxels; two sigma of the usual target
@@ -127,7 +127,7 @@ def lift_general(
     scores, indices = [], []
     for start in range(0, grid**3, step):
         index = torch.arange(start, min(start + step, grid**3), device=heatmaps.device)
-        every = _score_voxels(heatmaps, voxel_centers(index, grid), views)
+        every = score_voxels(heatmaps, voxel_centers(index, grid), views)
         if chosen is not None and chosen.shape[1]:
             apart = (voxel_cells(index, grid) - voxel_cells(chosen, grid)[:, :, None]).abs().amax(-1)
             every = every.masked_fill(((apart <= radius) & (chosen >= 0)[..., None]).any(1), -torch.inf)
@@ -138,7 +138,7 @@ def lift_general(
     return torch.stack(indices, dim=1).gather(1, chunk[:, None]).squeeze(1), score
 
 
-def _score_voxels(
+def score_voxels(
     heatmaps: Float[Tensor, "B V R R"], centers: Float[Tensor, "K 3"], views: ViewSet
 ) -> Float[Tensor, "B K"]:  # fmt: skip
     """`score_points` with every rounding spelt out, which ``grid_sample`` leaves to the machine."""
@@ -217,7 +217,7 @@ def _on_planes(
 ) -> Iterator[tuple[tuple[int, int], Float[Tensor, "B G G"]]]:
     """For each view its plane, and its heat at voxel centres, both indices along the positive axes."""
     for heat, view in zip(heatmaps.unbind(1), views, strict=True):
-        (down, along_down), (right, along_right) = coordinate(view.down), coordinate(view.right)
+        (down, along_down), (right, along_right) = coordinate_of(view.down), coordinate_of(view.right)
         if not along_down:
             heat = heat.flip(1)
         if not along_right:
@@ -228,12 +228,6 @@ def _on_planes(
             (min(down, right), max(down, right)),
             _resample(_resample(heat, grid).transpose(1, 2), grid).transpose(1, 2),
         )
-
-
-def coordinate(axis: Vector) -> tuple[int, bool]:
-    """Which coordinate an axis is, and whether it points in its positive direction."""
-    number = [abs(component) for component in axis].index(1.0)
-    return number, axis[number] > 0
 
 
 def _resample(heat: Float[Tensor, "B R W"], grid: int) -> Float[Tensor, "B G W"]:
