@@ -98,8 +98,11 @@ def test_gradients_go_to_the_points_that_are_seen(seed: int, footprint: int, obl
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("by_points", [True, False])
 @pytest.mark.parametrize("name", ["random", "lattice", "holes", "identical"])
-def test_gradients_equal_the_references(name: str) -> None:
+def test_gradients_equal_the_references(name: str, by_points: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splat_operators, "points_look_for_pixels", lambda device: by_points)
+
     def gradients() -> tuple[Tensor, ...]:
         points, colors, lengths = clouds(name)
         leaves = points.requires_grad_(), colors.requires_grad_()

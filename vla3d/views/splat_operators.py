@@ -95,6 +95,11 @@ def _backward(ctx: Any, rgb: Tensor, depth: Tensor, xyz: Tensor, index: Any) -> 
     )
 
 
+def points_look_for_pixels(device: torch.device) -> bool:
+    """Whether gradients are summed by the points; otherwise pixels send theirs, which takes one thread for each cloud."""
+    return device.type == "cuda"
+
+
 def _pull_back(
     image_gradient: Tensor,
     depth_gradient: Tensor | None,
@@ -111,13 +116,17 @@ def _pull_back(
     with_depth = depth_gradient is not None
     depth_gradient = image_gradient.new_empty(batch, 0) if depth_gradient is None else depth_gradient.contiguous()
     image_gradient, points, index = image_gradient.contiguous(), points.contiguous(), index.contiguous()
-    gradient = torch.empty_like(points)
-    numbers = size, views, resolution, resolution / 2, squared_radius, math.isqrt(squared_radius), int(with_depth)
+    gradient = torch.zeros_like(points)
 
     def pull(rows: slice) -> None:
         images = image_gradient[rows].view(-1), depth_gradient[rows].view(-1)
-        xyz, result = points[rows].view(-1, 3), gradient[rows].view(-1, 3)
-        launch(kernels.pull_back, (rows.stop - rows.start, size), *images, xyz, index[rows].view(-1), cameras, *numbers, result)
+        shown, xyz, result = index[rows].view(-1), points[rows].view(-1, 3), gradient[rows].view(-1, 3)
+        clouds, sizes = rows.stop - rows.start, (size, views, resolution)
+        if points_look_for_pixels(device):
+            disc = resolution / 2, squared_radius, math.isqrt(squared_radius)
+            launch(kernels.pull_back, (clouds, size), *images, xyz, shown, cameras, *sizes, *disc, int(with_depth), result)
+        else:
+            launch(kernels.push_back, clouds, *images, shown, cameras, *sizes, int(with_depth), result)
 
     in_shares(batch, device, pull, _MOST_ELEMENTS // (3 * max(views * resolution**2, size)))
     return gradient

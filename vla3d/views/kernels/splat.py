@@ -279,10 +279,10 @@ def pull_back(
     with_depth: wp.int32,
     gradient: wp.array(dtype=wp.vec3),
 ):
-    """Sum of the gradients of the pixels that show a point, one thread a point.
+    """Sum of the gradients of the pixels that show a point, one thread a point: the form for CUDA.
 
-    A point is shown only within the disc around its own pixel, so it looks there for itself: always in the same order, and no
-    two threads write to one place.
+    A point is shown only within the disc around its own pixel, so it looks there for itself: always in the order of views, rows
+    and columns, and no two threads write to one place.
 
     Args:
         image_gradient: of three channels, planes ``(cloud, view, channel)``.
@@ -324,3 +324,43 @@ def pull_back(
                                 part = part + depth_gradient[image * area + at] * camera.forward
                             total = total + part
     gradient[cloud * size + i] = total
+
+
+@wp.kernel
+def push_back(
+    image_gradient: wp.array(dtype=float),
+    depth_gradient: wp.array(dtype=float),
+    index: wp.array(dtype=wp.int64),
+    cameras: wp.array(dtype=float),
+    size: wp.int32,
+    views: wp.int32,
+    resolution: wp.int32,
+    with_depth: wp.int32,
+    gradient: wp.array(dtype=wp.vec3),
+):
+    """What ``pull_back`` computes, in the same order, by one thread a cloud that walks over the pixels: the form for a CPU.
+
+    Args:
+        image_gradient: see ``pull_back``, as the others.
+        depth_gradient: of the depth images.
+        index: which point each pixel shows.
+        cameras: ten numbers for each view.
+        size: points of a cloud.
+        views: how many.
+        resolution: image side.
+        with_depth: whether depth has a gradient.
+        gradient: result, 0 at first.
+    """
+    cloud = wp.tid()
+    area = resolution * resolution
+    for view in range(views):
+        image = cloud * views + view
+        forward = camera_of(cameras, view).forward
+        for cell in range(area):
+            i = wp.int32(index[image * area + cell])
+            if i >= 0:
+                plane = image * 3 * area + cell
+                part = wp.vec3(image_gradient[plane], image_gradient[plane + area], image_gradient[plane + 2 * area])
+                if with_depth != 0:
+                    part = part + depth_gradient[image * area + cell] * forward
+                gradient[cloud * size + i] = gradient[cloud * size + i] + part
