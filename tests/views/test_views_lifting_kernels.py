@@ -89,8 +89,12 @@ def test_dividing_the_work_gives_the_same(views: ViewSet, monkeypatch: pytest.Mo
     torch.set_num_threads(2)
     monkeypatch.setattr(lifting_operator, "work_of_a_thread", lambda device, grid: (1, 100))  # the grid of CUDA
     try:
-        for one, other in zip(expected, (lift_heatmaps(maps, views), lift_candidates(maps, views, 4, 1)), strict=True):
-            assert_same(one, other)
+        for mode in (torch.no_grad, torch.enable_grad, torch.inference_mode):
+            with mode():
+                again = maps.clone().requires_grad_(mode is torch.enable_grad)
+                found = lift_heatmaps(again, views), lift_candidates(again, views, 4, 1)
+            for one, other in zip(expected, found, strict=True):
+                assert_same(one, other)
     finally:
         torch.set_num_threads(before)
 

@@ -70,8 +70,15 @@ def test_sharing_the_batch_gives_the_same(most: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(splat_operators, "_MOST_ELEMENTS", most)
     try:
         assert_same(parts(render_views(points, colors, lengths, views, 23)), expected)
+        with torch.inference_mode():
+            assert_same(parts(render_views(points.clone(), colors, lengths, views, 23)), expected)
+        leaf = colors.clone().requires_grad_()
+        render_views(points, leaf, lengths, views, 23).rgb.sum().backward()
     finally:
         torch.set_num_threads(before)
+    alone = colors.clone().requires_grad_()
+    render_views(points, alone, lengths, views, 23).rgb.sum().backward()
+    assert leaf.grad is not None and torch.equal(leaf.grad, alone.grad)
 
 
 @given(seed=seeds, footprint=st.integers(0, 2), oblique=st.booleans())

@@ -14,7 +14,8 @@ def in_shares(rows: int, device: torch.device, work: Callable[[slice], None], mo
     Args:
         rows: of the batch.
         device: where the work is done.
-        work: computes the rows of a slice and writes nothing outside them.
+        work: computes the rows of a slice and writes nothing outside them. It runs without gradients, and it may not write with
+            torch into tensors from outside, which inference mode forbids in other threads; kernels may.
         most: rows that a piece may have, for kernels that count in 32 bits.
     """
     threads = min(torch.get_num_threads(), rows) if device.type == "cpu" else 1
@@ -24,8 +25,10 @@ def in_shares(rows: int, device: torch.device, work: Callable[[slice], None], mo
         for share in shares:
             work(share)
         return
+    # Whether torch records gradients is a setting of each thread.
+    recording_nothing = torch.no_grad()(work)
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work, share) for share in shares[1:]]
-        work(shares[0])
+        others = [pool.submit(recording_nothing, share) for share in shares[1:]]
+        recording_nothing(shares[0])
     for done in others:
         done.result()

@@ -51,18 +51,24 @@ def _separable(heatmaps: Tensor, views: ViewSet, grid: int, chosen: Tensor, radi
     from vla3d.views.kernels import lifting as kernels
 
     batch, resolution, device = heatmaps.shape[0], heatmaps.shape[-1], heatmaps.device
-    planes = heatmaps.new_empty(3, batch, grid, grid)
     sizes = len(views), resolution, grid, resolution / 2
-    launch(kernels.plane_maps, (3, batch, grid), heatmaps.view(-1), _layout(views, device), *sizes, planes)
     share, _ = work_of_a_thread(device, grid)
-    maxima = heatmaps.new_empty(batch, grid, grid // share)
+    parts: dict[int, reference.Best] = {}
 
-    def compare(rows: slice) -> None:
-        threads = rows.stop - rows.start, grid, grid // share
-        launch(kernels.slab_maxima, threads, rows.start, planes.view(-1), batch, grid, chosen, radius, share, maxima)
+    def lift(rows: slice) -> None:
+        samples = rows.stop - rows.start
+        planes = heatmaps.new_empty(3, samples, grid, grid)
+        launch(kernels.plane_maps, (3, samples, grid), heatmaps[rows].view(-1), _layout(views, device), *sizes, planes)
+        maxima = heatmaps.new_empty(samples, grid, grid // share)
+        inputs = planes.view(-1), samples, grid, chosen[rows], radius, share
+        launch(kernels.slab_maxima, tuple(maxima.shape), *inputs, maxima)
+        parts[rows.start] = reference.first_of_slabs(maxima.amax(2), planes, chosen[rows], radius, len(views))
 
-    in_shares(batch, device, compare, _MOST_ELEMENTS)
-    return reference.first_of_slabs(maxima.amax(2), planes, chosen, radius, len(views))
+    in_shares(batch, device, lift, _MOST_ELEMENTS // max(3 * grid * grid, len(views) * resolution**2))
+    if not parts:
+        return heatmaps.new_empty(0, dtype=torch.int64), heatmaps.new_empty(0)
+    index, score = zip(*(parts[begin] for begin in sorted(parts)), strict=True)
+    return (index[0], score[0]) if len(parts) == 1 else (torch.cat(index), torch.cat(score))
 
 
 def _general(heatmaps: Tensor, views: ViewSet, grid: int, chosen: Tensor, radius: int) -> reference.Best:

@@ -159,7 +159,6 @@ def largest_sum(
 
 @wp.kernel
 def slab_maxima(
-    begin_sample: wp.int32,
     planes: wp.array(dtype=float),
     samples: wp.int32,
     grid: wp.int32,
@@ -171,7 +170,6 @@ def slab_maxima(
     """Largest ``xy(x, y) + xz(x, z) + yz(y, z)`` over ``y`` and a share of ``z``: a max-plus matrix product.
 
     Args:
-        begin_sample: the first sample to look at.
         planes: from ``plane_maps``.
         samples: of the batch.
         grid: voxels per edge.
@@ -180,8 +178,7 @@ def slab_maxima(
         share: values of ``z`` of a thread; 1 on CUDA, all on a CPU.
         maxima: result, for each sample, ``x`` and share.
     """
-    turn, x, lane = wp.tid()
-    sample = begin_sample + turn
+    sample, x, lane = wp.tid()
     area = grid * grid
     xy = sample * area + x * grid
     xz = samples * area + xy
