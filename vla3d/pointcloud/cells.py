@@ -78,7 +78,13 @@ def build_cell_table(
     cells = total * CELLS_PER_POINT + len(starts)
     order, begin = group_rows(_number_cells(points, cloud, grid), cells)
     return CellTable(
-        points=points[order], order=order.int(), begin=begin, low=low, inverse=inverse, size=size, first_cell=first_cell
+        points=points.index_select(0, order),
+        order=order.int(),
+        begin=begin,
+        low=low,
+        inverse=inverse,
+        size=size,
+        first_cell=first_cell,
     )
 
 

@@ -81,7 +81,7 @@ def visit(
     keys: wp.array(dtype=wp.uint64),
     already: wp.int32,
 ) -> wp.int32:
-    """Take the points of a box of cells, but for those of a box within it that was seen before, into the row."""
+    """Insert the points of a box of cells, but for those of a box within it that was seen before; how many the row holds then."""
     most = wp.int32(keys.shape[0])
     count = wp.int32(already)
     limit = float(_LARGEST)
@@ -134,7 +134,7 @@ def nearest_neighbours(
         cloud: of each query; -1 where it has no neighbours.
         sequence: numbers of the queries to answer, in an order in which neighbours are near each other.
         starts: of the clouds of points.
-        points: from the table of cells, as all up to ``first_cell``.
+        points: sorted into cells, as all up to ``first_cell``; see `vla3d.pointcloud.cells.CellTable`.
         squared_distance: result, infinite at first.
         index: result, -1 at first.
     """
@@ -215,12 +215,15 @@ def neighbours_within(
     for x in range(low_cell[0], high_cell[0] + 1):
         for y in range(low_cell[1], high_cell[1] + 1):
             cell = row_of(first_cell[own], x, y, size[own])
-            for i in range(begin[cell + low_cell[2]], begin[cell + high_cell[2] + 1]):
+            i = begin[cell + low_cell[2]]
+            end = begin[cell + high_cell[2] + 1]
+            while i < end:
                 distance = squared_length(points[i] - point)
                 if distance < limit:
                     key = wp.uint64(order[i])
                     if by_distance == 1:
                         key = key_of(distance, order[i])
                     count = insert(keys, count, most, key)
+                i += 1
     found[row] = wp.int64(count)
     finish(keys, count, wp.int32(starts[own]))

@@ -1,0 +1,72 @@
+"""The table of cells: bounded, whole, and never a cell out of order."""
+
+import pytest
+import torch
+from cloud_cases import CLOUDS
+from torch import Tensor
+
+from vla3d.kernels.launching import launch
+from vla3d.pointcloud.cells import CELLS_PER_POINT, CellTable, build_cell_table, neighbours_together
+from vla3d.pointcloud.kernels.cells import number_cells
+
+
+def table_of(clouds: list[Tensor], **how: float) -> tuple[CellTable, Tensor, Tensor, Tensor]:
+    points, lengths = torch.cat(clouds), torch.tensor([len(cloud) for cloud in clouds])
+    starts = lengths.cumsum(0) - lengths
+    return build_cell_table(points, starts, lengths, **how), points, starts, lengths
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+@pytest.mark.parametrize(
+    "how", [{}, {"cells_per_point": 0.1}, {"cells_per_point": 1e9}, {"smallest": 0.3}, {"smallest": torch.inf}]
+)
+def test_every_valid_point_lies_in_one_cell_of_its_cloud(name: str, how: dict) -> None:
+    table, points, starts, lengths = table_of([CLOUDS[name](count, count) for count in (1, 300, 0, 40, 7)], **how)
+    valid = points.isfinite().all(1)
+    cells = len(points) * CELLS_PER_POINT + len(starts)
+    assert len(table.begin) == cells + 1, "a size that follows from the shapes"
+    assert torch.equal(table.order.long().sort().values, torch.arange(len(points)))
+    assert valid[table.order[: int(valid.sum())].long()].all() and int(table.begin[-1]) == int(valid.sum())
+    assert torch.equal(points[table.order.long()].nan_to_num(), table.points.nan_to_num())
+    count = table.begin.diff()
+    assert int(table.begin[0]) == 0 and (count >= 0).all()
+    assert (table.size >= 1).all() and (table.size.long().prod(1) <= (lengths * CELLS_PER_POINT).clamp(min=1)).all()
+    assert (table.first_cell[1:] >= (table.first_cell + table.size.prod(1))[:-1]).all(), "grids do not overlap"
+    cell = torch.repeat_interleave(torch.arange(cells), count.long())
+    cloud = torch.searchsorted(starts, table.order[: len(cell)].long(), right=True) - 1
+    assert (cell >= table.first_cell[cloud]).all() and (cell < table.first_cell[cloud] + table.size[cloud].prod(1)).all()
+    ascending = table.order[: len(cell)].diff() > 0
+    assert (ascending | (cell.diff() > 0)).all(), "within a cell by index"
+
+
+@pytest.mark.parametrize("name", ["random", "far away", "tiny", "millimetres", "line", "plane"])
+def test_cells_never_fall_where_coordinates_rise(name: str) -> None:
+    """What every search relies on: the cells of two corners bound the cells of all points between them."""
+    table, points, *_ = table_of([CLOUDS[name](500, 0)])
+    middle, far = float(points.mean()), float(points.abs().max())
+    near = torch.linspace(-2 * far, 2 * far, 4001).double() + middle
+    extreme = torch.tensor([-torch.inf, -3e38, -1e20, -0.0, 0.0, 1e-45, 1e20, 3e38, torch.inf], dtype=torch.float64)
+    axis = torch.cat((near, extreme, points.flatten().double())).float().sort().values
+    axis = torch.cat((axis, axis.nextafter(torch.tensor(torch.inf)))).sort().values
+    for dimension, stride in enumerate((int(table.size[0, 1:].prod()), int(table.size[0, 2]), 1)):
+        probe = points[:1].repeat(len(axis), 1)
+        probe[:, dimension] = axis
+        order = neighbours_together(probe, torch.zeros(len(probe), dtype=torch.int32), table)
+        number = torch.empty(len(axis), dtype=torch.int32)
+        launch(number_cells, len(axis), probe, torch.zeros(len(axis), dtype=torch.int32), *table.grid, number)
+        assert (number.diff() >= 0).all()
+        assert torch.equal(number[order], number.sort().values)
+        assert int(number[-1] - number[0]) == stride * (int(table.size[0, dimension]) - 1), "from the first cell to the last"
+
+
+def test_stray_points_do_not_stretch_the_grid() -> None:
+    cloud = CLOUDS["random"](3000, 0)
+    strays = torch.tensor([[1e5, 0.0, 0.0], [0.0, -1e30, 0.0], [-3e38, 3e38, 1.0]])
+    usual, fitted = (table_of([points])[0].begin.diff().max() for points in (cloud, torch.cat((cloud, strays))))
+    assert fitted < 2 * usual
+
+
+def test_a_depth_map_with_holes_in_a_pattern_is_divided() -> None:
+    cloud = CLOUDS["depth map"](128 * 128, 0)
+    cloud[torch.arange(len(cloud)) % 64 != 5] = torch.nan
+    assert int(table_of([cloud])[0].begin.diff().max()) <= 8
