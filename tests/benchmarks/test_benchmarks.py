@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vla3d import cli
-from vla3d.benchmarks import cases, lifting, measure, run, sampling, splatting
+from vla3d.benchmarks import cases, lifting, measure, neighbours, run, sampling, splatting
 from vla3d.benchmarks.cases import Case, Contestant
 from vla3d.benchmarks.config import SUITES, BenchConfig
 from vla3d.benchmarks.report import markdown, plot
@@ -43,6 +43,8 @@ POINTS = {operation.case(16, 1, 0, CPU).op for operation in run.SUITES["points"]
 
 def test_the_fixed_cases_have_their_names() -> None:
     assert sampling.case(sampling.FIXED, 1, 0, CPU).name == "fps:16k->1024"
+    assert neighbours.knn_case(neighbours.FIXED, 1, 0, CPU).name == "knn16:100k"
+    assert neighbours.ball_case(neighbours.FIXED, 1, 0, CPU).name == "ball_query:4096in100k"
     assert splatting.case(splatting.FIXED, 1, 0, CPU).name == "splat:100kx3x224"
     assert [cases.short(count) for count in (1000, 1024, 16384, 65536, 100_000, 1500)] == [
         "1k",
@@ -72,6 +74,15 @@ def sleeping(name: str, seconds: float, answer: int = 1) -> Contestant:
     return Contestant(name=name, run=work)
 
 
+def test_brute_force_in_parts_is_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = cases.uniform((2, 50, 3), 0, CPU)
+    whole = neighbours.brute_force(points, points, lambda far: neighbours._first_within(far, 0.3))
+    monkeypatch.setattr(neighbours, "_CHUNK", 700)
+    assert torch.equal(neighbours.brute_force(points, points, lambda far: neighbours._first_within(far, 0.3)), whole)
+    inside = (points[:, :, None].double() - points[:, None].double()).norm(dim=-1) < 0.3
+    assert torch.equal((whole >= 0).sum(-1), inside.sum(-1).clamp(max=32))
+
+
 def test_ratio_and_agreement() -> None:
     peers = (sleeping("slow", 0.03), sleeping("wrong", 0.001, answer=2))
     case = Case(op="nap", name="nap:1", size=1, ours=sleeping("vla3d", 0.005), peers=peers, touched=1)
@@ -91,10 +102,10 @@ def test_neighbours_agree_up_to_rounding() -> None:
 
 
 def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for room in (run, sampling):
+    for room in (run, sampling, neighbours):
         monkeypatch.setattr(room, "available", lambda name: False)
     rows = run.run(BenchConfig(suite="points", out=Path("x.json"), device="cpu", quick=True))
-    assert not {"fpsample", "torch_quickfps"} & {row["peer"] for row in rows}
+    assert not {"fpsample", "torch_quickfps", "open3d"} & {row["peer"] for row in rows}
     assert "fpsample is not installed, and its rows are left out." in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vla3d.kernels.clusters import cluster_kernels
-from vla3d.pointcloud import farthest_point_sampling
+from vla3d.pointcloud import ball_query, farthest_point_sampling, gather_points, knn, voxel_downsample
 from vla3d.pointcloud.kernels import cluster_sampling
 from vla3d.views import RenderedViews, ViewSet, lift_candidates, lift_expectation, lift_heatmaps, render_frames, render_views
 
@@ -25,6 +25,21 @@ Result = Tensor | tuple[Tensor, ...]
 
 AXIS_ALIGNED = ViewSet.from_names()
 OBLIQUE = ViewSet.from_names(("top", "front_left", "front_right"))
+
+
+def _voxels(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    voxels = voxel_downsample(points, 0.25, lengths, values=points * 2)
+    assert voxels.lengths is not None and voxels.values is not None
+    return voxels.points, voxels.lengths, voxels.count, voxels.index, voxels.values
+
+
+def _gather(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """Values of neighbours, and the gradient that they send back."""
+    values = torch.ones_like(points, requires_grad=True)
+    index = knn(points, points, 4, lengths, lengths)[1]
+    gathered = gather_points(values, index)
+    weight = torch.arange(gathered.numel(), device=points.device).view_as(gathered) % 7 / 3
+    return gathered.detach(), torch.autograd.grad((gathered * weight).sum(), values)[0]
 
 
 def _images(seen: RenderedViews) -> tuple[Tensor, ...]:
@@ -52,6 +67,13 @@ def _heatmaps(points: Tensor) -> Tensor:
 # One line for each operation: of padded clouds with lengths.
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Result]] = {
     "farthest_point_sampling": lambda points, lengths: farthest_point_sampling(points, 100, lengths),
+    "knn": lambda points, lengths: knn(points[:, ::3], points, 16, lengths // 3, lengths),
+    "ball_query": lambda points, lengths: ball_query(points[:, ::3], points, 0.3, 32, lengths // 3, lengths),
+    "ball_query, nearest": lambda points, lengths: ball_query(
+        points[:, ::3], points, 0.3, 32, lengths // 3, lengths, order="nearest", pad="repeat"
+    ),
+    "voxel_downsample": _voxels,
+    "gather_points": _gather,
     "render_views": lambda points, lengths: _render(points, lengths, AXIS_ALIGNED),
     "render_views, footprint 3": lambda points, lengths: _render(points, lengths, AXIS_ALIGNED, 3),
     "render_views, oblique": lambda points, lengths: _render(points, lengths, OBLIQUE),

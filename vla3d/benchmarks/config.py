@@ -24,7 +24,7 @@ class BenchConfig:
         resolutions: sides of the heatmaps, pixels, for lifting.
         repeats: measurements of each program, of which the median counts.
         patience: seconds after which a slow program is not measured again.
-        threads: of torch and of peers that have threads; 0 leaves torch's setting.
+        threads: of torch, and of the peers that can be told; 0 leaves torch's setting. Open3D takes every core.
         quick: tiny sizes, measured once: to see that everything runs.
         plot: draw time against size (extra ``bench``).
     """

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from vla3d.benchmarks import lifting, sampling, splatting
+from vla3d.benchmarks import lifting, neighbours, sampling, splatting
 from vla3d.benchmarks.cases import Case
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.benchmarks.measure import measure
@@ -32,11 +32,15 @@ class Operation:
 
 
 SUITES: dict[str, tuple[Operation, ...]] = {
-    "points": (Operation(sampling.case, sampling.FIXED),),
+    "points": (
+        Operation(sampling.case, sampling.FIXED),
+        Operation(neighbours.ball_case, neighbours.FIXED),
+        Operation(neighbours.knn_case, neighbours.FIXED),
+    ),
     "views": (Operation(splatting.case, splatting.FIXED), Operation(lifting.case, None)),
 }
 # Peers that must be installed; pytorch3d is compared with on CUDA only.
-PEERS: dict[str, tuple[str, ...]] = {"points": ("fpsample", "torch_quickfps"), "views": ()}
+PEERS: dict[str, tuple[str, ...]] = {"points": ("fpsample", "torch_quickfps", "open3d"), "views": ()}
 
 
 def run(config: BenchConfig) -> list[dict[str, Any]]:
