@@ -81,7 +81,7 @@ def visit(
     keys: wp.array(dtype=wp.uint64),
     already: wp.int32,
 ) -> wp.int32:
-    """Insert the points of a box of cells, but for those of a box within it that was seen before; how many the row holds then."""
+    """Insert the points of a box of cells, but for those of a box in it that was seen before; how many the row holds then."""
     most = wp.int32(keys.shape[0])
     count = wp.int32(already)
     limit = float(_LARGEST)
