@@ -27,7 +27,12 @@ def python_blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "printed"), [("README.md", "True None\n"), ("docs/how_it_works.md", "torch.Size([1, 3, 3, 64, 64])\n")]
+    ("page", "printed"),
+    [
+        ("README.md", "True None\n"),
+        ("docs/how_it_works.md", "torch.Size([1, 3, 3, 64, 64])\n"),
+        ("docs/point_operations.md", "torch.Size([2, 256, 32, 3])\n"),
+    ],
 )
 def test_programs_run(page: str, printed: str, tmp_path: Path) -> None:
     (program,) = python_blocks(ROOT / page)
