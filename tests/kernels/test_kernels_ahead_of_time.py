@@ -34,7 +34,8 @@ CASES = [(file, architecture) for file in kernel_files() for architecture in ARC
 
 
 def test_the_files_are_found() -> None:
-    assert {"vla3d.pointcloud.kernels.sampling", "vla3d.pointcloud.kernels.cluster_sampling"} <= set(kernel_files())
+    forms = ("sampling", "serial_sampling", "cluster_sampling")
+    assert {f"vla3d.pointcloud.kernels.{form}" for form in forms} <= set(kernel_files())
     assert len(list(kernels_in("vla3d.pointcloud.kernels.sampling"))) == 2
 
 

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla3d.kernels.operators import reference_kernels
-from vla3d.pointcloud import farthest_point_sampling, random_first
+from vla3d.pointcloud import farthest_point_sampling, random_first, sampling
+from vla3d.pointcloud.kernels import serial_sampling
+
+TREE = serial_sampling.LEAF * serial_sampling.BRANCH
 
 
 def by_reference(*args, **kwargs):
@@ -15,6 +18,14 @@ def by_reference(*args, **kwargs):
         return farthest_point_sampling(*args, **kwargs)
 
 
+@pytest.fixture(params=["serial", "blocks"])
+def each_form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form for a CPU, and on a CPU that for CUDA."""
+    if request.param == "blocks":
+        monkeypatch.setattr(sampling, "_sample_serially", sampling._sample_in_blocks)
+
+
+@pytest.mark.usefixtures("each_form")
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize("count", [1, 30, 700])
 def test_equals_the_reference(name: str, count: int) -> None:
@@ -25,6 +36,57 @@ def test_equals_the_reference(name: str, count: int) -> None:
     for k in (0, 1, min(100, size), size + 2):
         expected = by_reference(points, k, lengths, first=first)
         assert torch.equal(farthest_point_sampling(points, k, lengths, first=first), expected)
+
+
+@pytest.mark.usefixtures("each_form")
+@pytest.mark.parametrize("name", CLOUDS)
+def test_many_boxes(name: str) -> None:
+    """More trees than one has leaves, the last of them almost empty; and full trees."""
+    cloud = CLOUDS[name]((serial_sampling.BRANCH + 1) * TREE + 1, 0)
+    for points in (cloud[None], cloud[None, : 2 * TREE]):
+        assert torch.equal(farthest_point_sampling(points, 80), by_reference(points, 80))
+
+
+@pytest.mark.usefixtures("each_form")
+@pytest.mark.parametrize("count", [600, 3000])
+def test_distances_beyond_all_numbers(count: int) -> None:
+    """Squares that overflow are infinite, and infinite ones are equally far."""
+    points = torch.rand(1, count, 3, generator=torch.Generator().manual_seed(0))
+    points[0, ::3] = (points[0, ::3] * 2 - 1) * 3e38
+    points[0, 1::3] *= 1e20
+    assert points.isfinite().all()
+    chosen = farthest_point_sampling(points, count)
+    assert torch.equal(chosen, by_reference(points, count))
+
+
+def test_stray_points_change_nothing_but_the_order_of_looking() -> None:
+    points = CLOUDS["random"](3000, 0)
+    points[::40] *= 1e6
+    assert torch.equal(farthest_point_sampling(points[None], 200), by_reference(points[None], 200))
+
+
+@pytest.mark.usefixtures("each_form")
+@pytest.mark.parametrize("wanted", [-1, 1, 40, 2**32, 2**62, -(2**40)])
+def test_a_first_choice_that_cannot_be_chosen(wanted: int) -> None:
+    points = CLOUDS["random"](40, 0)[None]
+    points[0, :2] = torch.nan
+    chosen = farthest_point_sampling(points, 10, first=torch.tensor([wanted]))
+    assert chosen[0, 0] == 2
+    assert torch.equal(chosen, farthest_point_sampling(points, 10, first=torch.tensor([2])))
+
+
+def test_threads_share_the_clouds() -> None:
+    points = torch.stack([CLOUDS["holes"](900, seed) for seed in range(7)])
+    lengths = torch.tensor([900, 0, 1, 513, 899, 30, 700])
+    expected, threads = farthest_point_sampling(points, 60, lengths), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with torch.inference_mode():
+            shared = farthest_point_sampling(points, 60, lengths)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(shared, expected)
+    assert torch.equal(expected, by_reference(points, 60, lengths))
 
 
 def test_each_choice_is_the_farthest_and_none_comes_twice() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from vla3d.kernels.clusters import uses_clusters
 from vla3d.kernels.launching import launch
 from vla3d.kernels.operators import Operator, register
+from vla3d.kernels.sharing import in_shares
 from vla3d.pointcloud.reference import sampling as reference
 from vla3d.pointcloud.rows import check_count, check_device, cloud_of_points, rows_of, valid_points
 
@@ -69,18 +70,45 @@ def random_first(lengths: Int[Tensor, "B"], generator: torch.Generator) -> Int64
 
 
 def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: int, longest: int) -> Tensor:
+    chosen = torch.full((len(starts), k), -1, device=points.device)
+    if 0 in (len(starts), len(points), k):
+        return chosen
+    if uses_clusters(points.device) and _sample_in_clusters(points, starts, lengths, first, chosen, longest):
+        return chosen
+    sample = _sample_serially if points.device.type == "cpu" else _sample_in_blocks
+    sample(points, starts, lengths, first, chosen)
+    return chosen
+
+
+def _sample_serially(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, chosen: Tensor) -> None:
+    """Fill in ``chosen``, each thread some of the clouds: the form for a CPU."""
+    from vla3d.pointcloud.kernels import serial_sampling as kernels
+
+    tree = kernels.LEAF * kernels.BRANCH
+    trees = max(1, -(-int(lengths.max()) // tree))
+    # The boxes of trees are looked at as many at a time as those of the leaves of a tree.
+    nodes = trees * kernels.BRANCH + -(-trees // kernels.BRANCH) * kernels.BRANCH
+
+    def sample(clouds: slice) -> None:
+        workspace = (
+            points.new_empty(3, trees * tree),
+            points.new_empty(kernels.ROWS, trees * tree, dtype=torch.int32),
+            points.new_empty(6, nodes),
+            points.new_empty(2, nodes, dtype=torch.int32),
+        )
+        launch(kernels.farthest_points, 1, points, starts, lengths, first, clouds.start, clouds.stop, *workspace, chosen)
+
+    in_shares(len(starts), points.device, sample, len(starts))
+
+
+def _sample_in_blocks(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, chosen: Tensor) -> None:
+    """Fill in ``chosen``, a block of threads each cloud: the form for CUDA."""
     from vla3d.pointcloud.kernels import sampling as kernels
 
     batch, total = len(starts), len(points)
-    chosen = torch.full((batch, k), -1, device=points.device)
-    if 0 in (batch, total, k):
-        return chosen
     cloud = cloud_of_points(starts, total)
     valid = valid_points(points, starts, lengths, cloud)
-    count = torch.zeros_like(starts).index_add_(0, cloud, valid.long())
-    first = _first_choice(valid, starts, lengths, first, cloud)
-    if uses_clusters(points.device) and _sample_in_clusters(points, starts, lengths, count, first, chosen, longest):
-        return chosen
+    count, first = _choosable(valid, starts, lengths, first, cloud)
     order = _neighbours_together(points, valid, cloud, batch)
     position = torch.empty_like(order)
     position[order] = torch.arange(total, device=points.device)
@@ -88,21 +116,20 @@ def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, k: i
     buckets = total // kernels.BUCKET + batch + 1
     box_low, box_high = points.new_empty(buckets, 3), points.new_empty(buckets, 3)
     best = torch.empty(buckets, dtype=torch.int64, device=points.device)
-    launch(kernels.bound_buckets, batch, sorted_points, starts, count, box_low, box_high, best, block=_BLOCK)
+    launch(kernels.bound_buckets, batch, sorted_points, order, starts, count, box_low, box_high, best, block=_BLOCK)
     nearest = torch.full((total,), torch.inf, device=points.device)
     bounds = (nearest, box_low, box_high, best)
     launch(kernels.farthest_points, batch, sorted_points, order, position, starts, count, first, *bounds, chosen, block=_BLOCK)
-    return chosen
 
 
-def _sample_in_clusters(
-    points: Tensor, starts: Tensor, lengths: Tensor, count: Tensor, first: Tensor, chosen: Tensor, longest: int
-) -> bool:
+def _sample_in_clusters(points: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, chosen: Tensor, longest: int) -> bool:
     """Fill in ``chosen`` where a cluster of thread blocks can hold every cloud; whether it could."""
     from vla3d.pointcloud.kernels import cluster_sampling as kernels
 
     if longest > kernels.CAPACITY:
         return False
+    cloud = cloud_of_points(starts, len(points))
+    count, first = _choosable(valid_points(points, starts, lengths, cloud), starts, lengths, first, cloud)
     shape = kernels.shape_for(longest)
     launch(
         kernels.KERNELS[shape], len(starts) * shape.blocks, points, starts, lengths, count, first, chosen, block=shape.threads
@@ -110,14 +137,17 @@ def _sample_in_clusters(
     return True
 
 
-def _first_choice(valid: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, cloud: Tensor) -> Tensor:
-    """Index of the first pick within each cloud: the one asked for where that can be chosen, else the first that can."""
+def _choosable(
+    valid: Tensor, starts: Tensor, lengths: Tensor, first: Tensor, cloud: Tensor
+) -> tuple[Int64[Tensor, "B"], Int64[Tensor, "B"]]:
+    """How many points of each cloud can be chosen, and the first: the one asked for where it is one of them, else the first."""
     total = len(valid)
     index = torch.arange(total, device=valid.device) - starts[cloud]
     earliest = torch.full_like(starts, total).scatter_reduce_(0, cloud, index.masked_fill(~valid, total), "amin")
     inside = (first >= 0) & (first < lengths)
     wanted = (starts + first).clamp(0, total - 1)
-    return torch.where(inside & valid[wanted], first, earliest)
+    count = torch.zeros_like(starts).index_add_(0, cloud, valid.long())
+    return count, torch.where(inside & valid[wanted], first, earliest)
 
 
 def _neighbours_together(points: Tensor, valid: Tensor, cloud: Tensor, batch: int) -> Tensor:

@@ -48,6 +48,7 @@ def first_slot(start: wp.int32, cloud: wp.int32) -> wp.int32:
 @wp.kernel
 def bound_buckets(
     sorted_points: wp.array(dtype=wp.vec3),
+    original: wp.array(dtype=wp.int64),
     starts: wp.array(dtype=wp.int64),
     valid: wp.array(dtype=wp.int64),
     box_low: wp.array(dtype=wp.vec3),
@@ -61,13 +62,15 @@ def bound_buckets(
     for bucket in range(lane, (end - start + BUCKET - 1) // BUCKET, wp.block_dim()):
         low = wp.vec3(wp.inf, wp.inf, wp.inf)
         high = wp.vec3(-wp.inf, -wp.inf, -wp.inf)
+        lowest = wp.int32(0x7FFFFFFF)
         for i in range(bucket_begin(start, bucket), wp.min(bucket_begin(start, bucket + 1), end)):
             low = wp.min(low, sorted_points[i])
             high = wp.max(high, sorted_points[i])
+            lowest = wp.min(lowest, wp.int32(original[i]) - start)
         slot = first_slot(start, cloud) + bucket
         box_low[slot] = low
         box_high[slot] = high
-        best[slot] = candidate(wp.inf, wp.int32(0))
+        best[slot] = candidate(wp.inf, lowest)
 
 
 @wp.func
