@@ -21,11 +21,14 @@ class Contestant:
         name: of the program.
         run: does it all, what it must build first included; this is what is timed.
         answer: from what ``run`` returns to what can be compared with the others' answers; not timed.
+        right: whether an answer is right, for a program that solves the task in a way of its own; None where answers are
+            compared with ours.
     """
 
     name: str
     run: Callable[[], Any]
     answer: Callable[[Any], Tensor] = _itself
+    right: Callable[[Tensor], bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,10 @@ class Case:
     peers: Sequence[Contestant]
     touched: int
     agree: Callable[[Tensor, Tensor], bool] = torch.equal
+
+    def agreement(self, peer: Contestant, ours: Tensor, theirs: Tensor) -> bool:
+        """Whether a peer's answer is as good as ours."""
+        return bool(self.agree(ours, theirs) if peer.right is None else peer.right(theirs))
 
 
 def short(count: int) -> str:

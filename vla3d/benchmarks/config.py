@@ -15,7 +15,7 @@ class BenchConfig:
     """One run of a suite.
 
     Attributes:
-        suite: ``"points"`` (sampling, neighbours) or ``"views"`` (splatting, lifting).
+        suite: ``"points"`` (sampling, neighbours, voxels, gathering) or ``"views"`` (splatting, lifting).
         out: the JSON file; the plot lies beside it.
         seed: of the random clouds and heatmaps.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``, which takes the GPU when there is one.

@@ -34,7 +34,7 @@ def measure(case: Case, repeats: int, patience: float, device: torch.device) -> 
     rows = []
     for peer in case.peers:
         theirs = statistics.median(seconds[peer.name])
-        agree = bool(case.agree(answers[case.ours.name].cpu(), answers[peer.name].cpu()))
+        agree = case.agreement(peer, answers[case.ours.name].cpu(), answers[peer.name].cpu())
         rows.append(_row(case, ours, peer.name, theirs, agree, len(seconds[peer.name])))
     if device.type == "cuda":
         rows.append(_row(case, ours, FLOOR, case.touched / bandwidth(device), None, 1))

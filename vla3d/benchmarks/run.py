@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from vla3d.benchmarks import lifting, neighbours, sampling, splatting
+from vla3d.benchmarks import gathering, lifting, neighbours, sampling, splatting, voxels
 from vla3d.benchmarks.cases import Case
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.benchmarks.measure import measure
@@ -36,6 +36,8 @@ SUITES: dict[str, tuple[Operation, ...]] = {
         Operation(sampling.case, sampling.FIXED),
         Operation(neighbours.ball_case, neighbours.FIXED),
         Operation(neighbours.knn_case, neighbours.FIXED),
+        Operation(voxels.case, voxels.FIXED),
+        Operation(gathering.case, gathering.FIXED),
     ),
     "views": (Operation(splatting.case, splatting.FIXED), Operation(lifting.case, None)),
 }

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vla3d.benchmarks.cases import Case, Contestant, short, uniform
@@ -50,15 +50,33 @@ def _peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
         answer=torch.from_numpy,
     )
     if available("fpsample"):
-        fpsample, height = require("fpsample"), max(1, min(_BUCKET_HEIGHT, points.shape[1].bit_length() - 1))
-        yield Contestant(
-            name="fpsample",
-            run=lambda: np.stack([fpsample.bucket_fps_kdline_sampling(cloud, k, h=height, start_idx=0) for cloud in clouds]),
-            answer=lambda found: torch.from_numpy(found.astype(np.int64)),
-        )
+        yield from _fpsample(points, clouds, k)
     if available("torch_quickfps"):
         quick = require("torch_quickfps")
         yield Contestant(name="torch_quickfps", run=lambda: quick.sample_idx(points, k, start_idx=0))
+
+
+def _fpsample(points: Float[Tensor, "B N 3"], clouds: np.ndarray, k: int) -> Iterator[Contestant]:
+    fpsample, height = require("fpsample"), max(1, min(_BUCKET_HEIGHT, points.shape[1].bit_length() - 1))
+
+    def answer(found: np.ndarray) -> Int64[Tensor, "B k"]:
+        return torch.from_numpy(found.astype(np.int64))
+
+    def right(found: Int64[Tensor, "B k"]) -> bool:
+        # It looks up its first point after it has reordered the cloud, and so begins with another than it was told.
+        return torch.equal(found, farthest_point_sampling(points, k, first=found[:, 0]))
+
+    yield Contestant(
+        name="fpsample vanilla",
+        run=lambda: np.stack([fpsample.fps_sampling(cloud, k, start_idx=0) for cloud in clouds]),
+        answer=answer,
+    )
+    yield Contestant(
+        name="fpsample kdline",
+        run=lambda: np.stack([fpsample.bucket_fps_kdline_sampling(cloud, k, h=height, start_idx=0) for cloud in clouds]),
+        answer=answer,
+        right=right,
+    )
 
 
 def numpy_loop(points: np.ndarray, k: int) -> np.ndarray:
