@@ -65,14 +65,17 @@ def render_views(
     Raises:
         ValueError: when shapes, types or sizes do not fit.
     """
-    _validate(points, colors, lengths, resolution)
+    validate_clouds(points, colors, lengths, resolution)
     squared_radius = _squared_radius(footprint, radius, resolution)
     images = splat(points.float(), colors.float(), lengths.long(), views.numbers, resolution, squared_radius)
     rgb, depth, xyz, index = images
     return RenderedViews(rgb=rgb, depth=depth, xyz=xyz, mask=index >= 0, index=index)
 
 
-def _validate(points: Tensor, colors: Tensor, lengths: Tensor, resolution: int) -> None:
+def validate_clouds(
+    points: Float[Tensor, "B N 3"], colors: Float[Tensor, "B N 3"], lengths: Int[Tensor, "B"], resolution: int
+) -> None:
+    """Refuse what cannot be drawn, with a ValueError that says what is wrong."""
     if points.ndim != 3 or points.shape[-1] != 3 or colors.shape != points.shape or lengths.shape != points.shape[:1]:
         raise ValueError(
             f"clouds: got points {tuple(points.shape)}, colors {tuple(colors.shape)}, lengths {tuple(lengths.shape)}, "

@@ -175,6 +175,27 @@ def fill(
                 found[x] = from[x] < found[x] ? from[x] : found[x];
         }
     }
+""")
+def nearest_in_disc(
+    keys: wp.array(dtype=wp.uint64),
+    index: wp.array(dtype=wp.int64),
+    image: wp.int32,
+    row: wp.int32,
+    begin: wp.int32,
+    end: wp.int32,
+    side: wp.int32,
+    squared_radius: wp.int32,
+    reach: wp.int32,
+):
+    """Smallest key around each pixel from ``begin`` to ``end`` of a row, into ``index``."""
+    ...
+
+
+@wp.func_native("""
+    constexpr unsigned long long EMPTY = 0x7FFFFFFFFFFFFFFFull;
+    const int area = side * side;
+    const int line = image * area + row * side;
+    unsigned long long* __restrict__ found = (unsigned long long*)index.data + line;
     const float* __restrict__ point = (const float*)points.data + 3 * base;
     const float* __restrict__ color = (const float*)colors.data + 3 * base;
     float* __restrict__ x0 = xyz.data + 3 * image * area + row * side;
@@ -198,8 +219,7 @@ def fill(
         found[x] = empty ? ~0ull : found[x] & 0xFFFFFFFFull;
     }
 """)
-def resolve_pixels(
-    keys: wp.array(dtype=wp.uint64),
+def write_pixels(
     points: wp.array(dtype=wp.vec3),
     colors: wp.array(dtype=wp.vec3),
     rgb: wp.array(dtype=float),
@@ -212,10 +232,8 @@ def resolve_pixels(
     begin: wp.int32,
     end: wp.int32,
     side: wp.int32,
-    squared_radius: wp.int32,
-    reach: wp.int32,
 ):
-    """Write columns ``begin`` to ``end`` of one row of all images. ``index`` holds the keys meanwhile."""
+    """Write pixels ``begin`` to ``end`` of one row of all images, from the keys that ``index`` holds."""
     ...
 
 
@@ -258,9 +276,8 @@ def resolve(
     base = (image // views) * size
     begin = lane * share
     end = begin + share
-    resolve_pixels(
-        keys, points, colors, rgb, depth, xyz, index, base, image, row, begin, end, resolution, squared_radius, reach
-    )
+    nearest_in_disc(keys, index, image, row, begin, end, resolution, squared_radius, reach)
+    write_pixels(points, colors, rgb, depth, xyz, index, base, image, row, begin, end, resolution)
 
 
 @wp.kernel

@@ -17,7 +17,9 @@ from vla3d.views.view_set import ViewSet, VirtualCamera
 
 EMPTY_KEY = torch.iinfo(torch.int64).max
 BACKGROUND_DEPTH = -1.0
-_INDEX_BITS = 32
+INDEX_BITS = 32
+
+Images = tuple[Float[Tensor, "B V 3 R R"], Float[Tensor, "B V R R"], Float[Tensor, "B V 3 R R"], Int64[Tensor, "B V R R"]]
 
 
 def splat(
@@ -27,15 +29,17 @@ def splat(
     views: ViewSet,
     resolution: int,
     squared_radius: int,
-) -> tuple[
-    Float[Tensor, "B V 3 R R"], Float[Tensor, "B V R R"], Float[Tensor, "B V 3 R R"], Int64[Tensor, "B V R R"]
-]:  # fmt: skip
+) -> Images:
     """Colours, depth, cube coordinates and point indices of each pixel; see `vla3d.views.splat.render_views`."""
-    keys = z_buffer(points, lengths, views, resolution, squared_radius)
+    return images_of(z_buffer(points, lengths, views, resolution, squared_radius), points, colors)
+
+
+def images_of(keys: Int64[Tensor, "B V R R"], points: Float[Tensor, "B N 3"], colors: Float[Tensor, "B N 3"]) -> Images:
+    """What the points of the keys look like."""
     empty = keys == EMPTY_KEY
-    depth = (keys >> _INDEX_BITS).to(torch.int32).view(torch.float32).masked_fill(empty, BACKGROUND_DEPTH)
+    depth = (keys >> INDEX_BITS).to(torch.int32).view(torch.float32).masked_fill(empty, BACKGROUND_DEPTH)
     # Empty pixels read one extra, black point behind the last one.
-    index = (keys & ((1 << _INDEX_BITS) - 1)).masked_fill(empty, points.shape[1])
+    index = (keys & ((1 << INDEX_BITS) - 1)).masked_fill(empty, points.shape[1])
     return _gather(colors, index), depth, _gather(points, index), index.masked_fill(empty, -1)
 
 
@@ -89,7 +93,7 @@ def z_buffer(
     keys = torch.full((len(views), batch, resolution**2 + 1), EMPTY_KEY, device=points.device)
     for view, image in zip(views, keys, strict=True):
         cell, depth = _cells(xyz, seen, view, resolution)
-        image.scatter_reduce_(1, cell, (depth.view(torch.int32).long() << _INDEX_BITS) | index, "amin")
+        image.scatter_reduce_(1, cell, (depth.view(torch.int32).long() << INDEX_BITS) | index, "amin")
     images = keys[..., :-1].unflatten(-1, (resolution, resolution)).transpose(0, 1)
     return _spread(images, squared_radius)
 
