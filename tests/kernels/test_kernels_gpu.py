@@ -12,7 +12,17 @@ from torch import Tensor
 from vla3d.kernels.clusters import cluster_kernels
 from vla3d.pointcloud import ball_query, farthest_point_sampling, gather_points, knn, voxel_downsample
 from vla3d.pointcloud.kernels import cluster_sampling
-from vla3d.views import RenderedViews, ViewSet, lift_candidates, lift_expectation, lift_heatmaps, render_frames, render_views
+from vla3d.views import (
+    RenderedViews,
+    ViewSet,
+    lift_candidates,
+    lift_expectation,
+    lift_heatmaps,
+    lift_rvt2_heatmaps,
+    render_frames,
+    render_rvt2_views,
+    render_views,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pointcloud"))
 from cloud_cases import CLOUDS
@@ -77,6 +87,8 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Result]] = {
     "render_views": lambda points, lengths: _render(points, lengths, AXIS_ALIGNED),
     "render_views, footprint 3": lambda points, lengths: _render(points, lengths, AXIS_ALIGNED, 3),
     "render_views, oblique": lambda points, lengths: _render(points, lengths, OBLIQUE),
+    "render_rvt2_views": lambda points, lengths: _images(render_rvt2_views(points, points, lengths, 32)),
+    "lift_rvt2_heatmaps": lambda points, lengths: lift_rvt2_heatmaps(_heatmaps(points)),
     "lift_heatmaps": lambda points, lengths: lift_heatmaps(_heatmaps(points), AXIS_ALIGNED),
     "lift_heatmaps, oblique": lambda points, lengths: lift_heatmaps(_heatmaps(points), OBLIQUE),
     "lift_candidates": lambda points, lengths: lift_candidates(_heatmaps(points), AXIS_ALIGNED, 3, 1),

@@ -7,7 +7,20 @@ from torch import Tensor
 from torch.export import Dim
 
 from vla3d.pointcloud import ball_query, farthest_point_sampling, gather_points, knn, voxel_downsample
-from vla3d.views import ViewSet, lift_candidates, lift_expectation, lift_heatmaps, render_frames, render_views
+from vla3d.views import (
+    ViewSet,
+    lift_candidates,
+    lift_expectation,
+    lift_heatmaps,
+    lift_rvt2_heatmaps,
+    project_to_rvt2_views,
+    render_frames,
+    render_rvt2_views,
+    render_views,
+    rvt2_channels,
+    rvt2_heatmap_targets,
+    sample_by_inverse_distance,
+)
 
 VIEWS = ViewSet.from_names()
 OBLIQUE = ViewSet.from_names(("top", "front_left", "front_right"))
@@ -28,6 +41,18 @@ class Whole(torch.nn.Module):
 def rendered(points: Tensor, lengths: Tensor, views: ViewSet = VIEWS) -> tuple[Tensor, ...]:
     image = render_views(points - 1, points / 2, lengths, views, 8)
     return image.rgb, image.depth, image.xyz, image.mask, image.index
+
+
+def rendered_rvt2(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    image = render_rvt2_views(points - 1, points / 2, lengths, 8)
+    return rvt2_channels(image, points - 1, lengths), image.index
+
+
+def lifted_rvt2(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """The first point of each cloud as a target, and what is lifted from it and from its images."""
+    pixels = project_to_rvt2_views(points[:, :1] - 1, 8)[:, 0]
+    heat = rvt2_heatmap_targets(pixels, 8)
+    return *lift_rvt2_heatmaps(heat), sample_by_inverse_distance(heat, pixels)
 
 
 def heat(points: Tensor, lengths: Tensor) -> Tensor:
@@ -57,6 +82,8 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...]]] =
     "render_views": rendered,
     "render_views, oblique": lambda points, lengths: rendered(points, lengths, OBLIQUE),
     "render_frames": rendered_frames,
+    "render_rvt2_views": rendered_rvt2,
+    "lift_rvt2_heatmaps": lifted_rvt2,
     "lift_heatmaps": lambda points, lengths: lift_heatmaps(heat(points, lengths), VIEWS, refine=True),
     "lift_heatmaps, oblique": lambda points, lengths: lift_heatmaps(heat(points, lengths), OBLIQUE, 5),
     "lift_candidates": lambda points, lengths: lift_candidates(heat(points, lengths), VIEWS, 3, 1),
