@@ -6,6 +6,7 @@ from cloud_cases import CLOUDS
 from torch import Tensor
 
 from vla3d.kernels.launching import launch
+from vla3d.pointcloud import cells
 from vla3d.pointcloud.cells import CELLS_PER_POINT, CellTable, build_cell_table, neighbours_together
 from vla3d.pointcloud.kernels.cells import number_cells
 
@@ -16,6 +17,13 @@ def table_of(clouds: list[Tensor], **how: float) -> tuple[CellTable, Tensor, Ten
     return build_cell_table(points, starts, lengths, **how), points, starts, lengths
 
 
+@pytest.fixture(params=["for a CPU", "for CUDA"], autouse=True)
+def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms of making a table obey the same laws."""
+    if request.param == "for CUDA":
+        monkeypatch.setattr(cells, "_make_serially", cells._make_in_parallel)
+
+
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize(
     "how", [{}, {"cells_per_point": 0.1}, {"cells_per_point": 1e9}, {"smallest": 0.3}, {"smallest": torch.inf}]
@@ -23,8 +31,8 @@ def table_of(clouds: list[Tensor], **how: float) -> tuple[CellTable, Tensor, Ten
 def test_every_valid_point_lies_in_one_cell_of_its_cloud(name: str, how: dict) -> None:
     table, points, starts, lengths = table_of([CLOUDS[name](count, count) for count in (1, 300, 0, 40, 7)], **how)
     valid = points.isfinite().all(1)
-    cells = len(points) * CELLS_PER_POINT + len(starts)
-    assert len(table.begin) == cells + 1, "a size that follows from the shapes"
+    number_of_cells = len(points) * CELLS_PER_POINT + len(starts)
+    assert len(table.begin) == number_of_cells + 1, "a size that follows from the shapes"
     assert torch.equal(table.order.long().sort().values, torch.arange(len(points)))
     assert valid[table.order[: int(valid.sum())].long()].all() and int(table.begin[-1]) == int(valid.sum())
     assert torch.equal(points[table.order.long()].nan_to_num(), table.points.nan_to_num())
@@ -32,9 +40,12 @@ def test_every_valid_point_lies_in_one_cell_of_its_cloud(name: str, how: dict) -
     assert int(table.begin[0]) == 0 and (count >= 0).all()
     assert (table.size >= 1).all() and (table.size.long().prod(1) <= (lengths * CELLS_PER_POINT).clamp(min=1)).all()
     assert (table.first_cell[1:] >= (table.first_cell + table.size.prod(1))[:-1]).all(), "grids do not overlap"
-    cell = torch.repeat_interleave(torch.arange(cells), count.long())
+    cell = torch.repeat_interleave(torch.arange(number_of_cells), count.long())
     cloud = torch.searchsorted(starts, table.order[: len(cell)].long(), right=True) - 1
     assert (cell >= table.first_cell[cloud]).all() and (cell < table.first_cell[cloud] + table.size[cloud].prod(1)).all()
+    number = torch.empty(len(points), dtype=torch.int32)
+    launch(number_cells, len(points), points, cells.find_clouds(points, starts, lengths), *table.grid, number)
+    assert torch.equal(number[table.order[: len(cell)].long()], cell.int()), "where a search looks for it"
     ascending = table.order[: len(cell)].diff() > 0
     assert (ascending | (cell.diff() > 0)).all(), "within a cell by index"
 
@@ -70,3 +81,19 @@ def test_a_depth_map_with_holes_in_a_pattern_is_divided() -> None:
     cloud = CLOUDS["depth map"](128 * 128, 0)
     cloud[torch.arange(len(cloud)) % 64 != 5] = torch.nan
     assert int(table_of([cloud])[0].begin.diff().max()) <= 8
+
+
+def test_shares_of_the_clouds_make_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    clouds = [CLOUDS["holes"](count, count) for count in (5000, 0, 40000, 3, 9000)]
+    alone, *_ = table_of(clouds)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    shared, *_ = table_of(clouds)
+    assert torch.equal(alone.order, shared.order) and torch.equal(alone.begin, shared.begin)
+    assert torch.equal(alone.points.nan_to_num(), shared.points.nan_to_num())
+
+
+def test_borders_that_fall_do_no_harm() -> None:
+    """A traced program does not check them."""
+    points = CLOUDS["random"](1000, 0)
+    table = build_cell_table(points, torch.tensor([0, 1000, 400]), torch.tensor([1000, 0, 600]))
+    assert torch.equal(table.order.long().sort().values, torch.arange(1000))

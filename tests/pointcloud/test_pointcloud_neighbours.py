@@ -1,6 +1,8 @@
 """Nearest neighbours and neighbours within a radius: exact against the reference, and by their laws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,9 +14,28 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from vla3d.kernels.operators import reference_kernels
-from vla3d.pointcloud import ball_query, knn
+from vla3d.pointcloud import ball_query, cells, knn, neighbours
 
 Found = tuple[Tensor, Tensor]
+
+# Ways to find neighbours: among all points, or in a table of cells, made on a CPU or as on CUDA.
+ONE_CELL = {"_FEW_PAIRS": 1 << 62}
+TABLE = {"_FEW_PAIRS": -1, "_FEW_QUERIES": -1}
+WAYS = {"one cell": (ONE_CELL, {}), "table": (TABLE, {}), "as on CUDA": (TABLE, {"_make_serially": cells._make_in_parallel})}
+
+
+def going(way: str) -> ExitStack:
+    stack = ExitStack()
+    for module, changes in zip((neighbours, cells), WAYS[way], strict=True):
+        if changes:
+            stack.enter_context(mock.patch.multiple(module, **changes))
+    return stack
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    with going(request.param):
+        yield
 
 
 def by_reference(operation: Callable[..., Found], *args, **kwargs) -> Found:
@@ -32,6 +53,7 @@ def extent(points: Tensor) -> float:
     return max(float(finite.max() - finite.min()), 1e-6) if len(finite) else 1.0
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize("count", [1, 30, 1000])
 def test_knn_equals_the_reference(name: str, count: int) -> None:
@@ -44,6 +66,7 @@ def test_knn_equals_the_reference(name: str, count: int) -> None:
         assert_same(knn(*arguments), by_reference(knn, *arguments))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", CLOUDS)
 @pytest.mark.parametrize("count", [1, 30, 1000])
 def test_ball_query_equals_the_reference(name: str, count: int) -> None:
@@ -75,26 +98,29 @@ def test_an_outside_oracle_agrees(name: str) -> None:
     seed=st.integers(0, 2**31 - 1),
     levels=st.integers(1, 4),
     radius=st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 3.0]),
+    name=st.sampled_from(sorted(WAYS)),
 )
-def test_small_clouds_with_many_ties(sizes: tuple[int, int], k: int, seed: int, levels: int, radius: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    points, query = (torch.randint(levels, (2, size, 3), generator=generator).float() for size in sizes)
-    lengths = torch.tensor([sizes[0], sizes[0] // 2])
-    squared_distance, index = knn(query, points, k, lengths=lengths)
-    assert_same((squared_distance, index), by_reference(knn, query, points, k, lengths=lengths))
-    assert torch.equal(index, knn(query, points, k + 1, lengths=lengths)[1][..., :k]), "fewer neighbours are a prefix"
-    for i in range(2):
-        alone = knn(query[i : i + 1], points[i : i + 1, : lengths[i]], k)
-        assert torch.equal(alone[1][0], index[i]), "clouds of a batch do not see each other"
-    for order in ("index", "nearest"):
-        found = ball_query(query, points, radius, k, lengths=lengths, order=order)
-        assert_same(found, by_reference(ball_query, query, points, radius, k, lengths=lengths, order=order))
-    nearest, count = found
-    inside = (index >= 0) & (squared_distance < radius * radius)
-    assert torch.equal(nearest, torch.where(inside, index, -1)), "a ball holds the nearest neighbours that are near enough"
-    assert torch.equal(count, inside.sum(-1))
+def test_small_clouds_with_many_ties(sizes: tuple[int, int], k: int, seed: int, levels: int, radius: float, name: str) -> None:
+    with going(name):
+        generator = torch.Generator().manual_seed(seed)
+        points, query = (torch.randint(levels, (2, size, 3), generator=generator).float() for size in sizes)
+        lengths = torch.tensor([sizes[0], sizes[0] // 2])
+        squared_distance, index = knn(query, points, k, lengths=lengths)
+        assert_same((squared_distance, index), by_reference(knn, query, points, k, lengths=lengths))
+        assert torch.equal(index, knn(query, points, k + 1, lengths=lengths)[1][..., :k]), "fewer neighbours are a prefix"
+        for i in range(2):
+            alone = knn(query[i : i + 1], points[i : i + 1, : lengths[i]], k)
+            assert torch.equal(alone[1][0], index[i]), "clouds of a batch do not see each other"
+        for order in ("index", "nearest"):
+            found = ball_query(query, points, radius, k, lengths=lengths, order=order)
+            assert_same(found, by_reference(ball_query, query, points, radius, k, lengths=lengths, order=order))
+        nearest, count = found
+        inside = (index >= 0) & (squared_distance < radius * radius)
+        assert torch.equal(nearest, torch.where(inside, index, -1)), "a ball holds the nearest neighbours that are near enough"
+        assert torch.equal(count, inside.sum(-1))
 
 
+@pytest.mark.usefixtures("way")
 def test_points_at_exactly_the_radius_are_outside() -> None:
     below = np.nextafter(np.float32(0.625), np.float32(0)).item()
     points = torch.tensor([[[0.0, 0, 0], [0.625, 0, 0], [0, -0.625, 0], [0, 0, below], [0.375, 0, -0.5], [-below, 0, 0]]])
@@ -102,6 +128,7 @@ def test_points_at_exactly_the_radius_are_outside() -> None:
     assert index[0, 0].tolist() == [0, 3, 5, -1, -1] and int(count) == 3
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("shift", [0.0, 1e4, -1e4, 1e7])
 def test_points_on_cell_borders(shift: float) -> None:
     """Cells of the table are as large as the radius, and all points lie on their corners, up to rounding."""
@@ -114,6 +141,7 @@ def test_points_on_cell_borders(shift: float) -> None:
         assert_same(knn(points, points, 27), by_reference(knn, points, points, 27))
 
 
+@pytest.mark.usefixtures("way")
 def test_stray_points_and_distant_queries() -> None:
     points = torch.cat(
         (CLOUDS["random"](1500, 0), torch.tensor([[1e4, 0, 0], [-3e5, 1e-3, 7], [1e30, 0, 0], [3e38, -3e38, 0]]))
@@ -129,6 +157,7 @@ def test_stray_points_and_distant_queries() -> None:
     assert index.item() == -1 and squared_distance.item() == torch.inf, "a squared distance that overflows"
 
 
+@pytest.mark.usefixtures("way")
 def test_what_is_invalid_neither_finds_nor_is_found() -> None:
     points = torch.tensor([[[0.0, 0, 0], [torch.nan, 0, 0], [1, 0, 0], [0, torch.inf, 0], [0.5, 0, 0]]])
     squared_distance, index = knn(points, points, 4, torch.tensor([4]), torch.tensor([4]))

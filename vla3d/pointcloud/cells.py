@@ -8,13 +8,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vla3d.kernels.launching import launch
+from vla3d.kernels.sharing import in_shares
 from vla3d.pointcloud.grouping import group_rows
 
 CELLS_PER_POINT = 2
 _SAMPLE = 256
 # What lies within this share of the sample from either end does not stretch the grid: a stray point would make all cells large.
 _TAIL = 0.02
-_MOST_CELLS_ALONG = 1 << 20
+# Points of all clouds whose time outweighs that of starting a thread.
+_FEWEST_TO_SHARE = 1 << 15
+# Kernels read blocks of points on a CPU, past the last.
+_READ_PAST = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +28,7 @@ class CellTable:
     The cells of a row along z have consecutive numbers. All sizes are known from the shapes of what the table is made from.
 
     Attributes:
-        points: sorted; then those that are invalid.
+        points: sorted; then those that are invalid. Behind them is room for a block.
         order: flat index of each sorted point.
         begin: where each cell begins among the sorted points, and the end of the last.
         low: lower corner of each cloud's grid.
@@ -68,23 +72,83 @@ def build_cell_table(
         cells_per_point: about how many cells a grid has, were its cloud to fill its box; never more than ``CELLS_PER_POINT``.
         smallest: least side of a cell in metres.
     """
-    total = len(points)
+    make = _make_serially if points.device.type == "cpu" else _make_in_parallel
+    return make(points, starts, lengths, cells_per_point, smallest)
+
+
+def _make_serially(points: Tensor, starts: Tensor, lengths: Tensor, cells_per_point: float, smallest: float) -> CellTable:
+    """The form for a CPU, one thread for some clouds."""
+    from vla3d.pointcloud.kernels import serial_cells as kernels
+
+    total, clouds = len(points), len(starts)
+    # A traced program does not check borders. Where they fall, clouds must not write over each other.
+    starts = starts.cummax(0).values
+    lengths = torch.minimum(lengths, pad(starts, (0, 1), value=total).diff())
+    low, inverse = points.new_empty(2, clouds, 3)
+    number, order = torch.empty(2, total, dtype=torch.int32)
+    size, first_cell = torch.empty(clouds, 3, dtype=torch.int32), torch.empty(clouds, dtype=torch.int32)
+    grid = (low, inverse, size, first_cell)
+    valid = torch.empty_like(lengths)
+    launch(kernels.fit_grids, clouds, points, starts, lengths, float(cells_per_point), smallest, number, *grid, valid)
+    valid_up_to = valid.cumsum(0)
+    sorted_points = points.new_empty(total + _READ_PAST, 3)
+    begin = torch.empty(total * CELLS_PER_POINT + clouds + 1, dtype=torch.int32)
+
+    def sort(some: slice) -> None:
+        content = (number, sorted_points, order, begin)
+        launch(kernels.sort_clouds, some.stop - some.start, points, starts, lengths, valid_up_to, *grid, some.start, *content)
+
+    if total < _FEWEST_TO_SHARE:
+        sort(slice(0, clouds))
+    else:
+        in_shares(clouds, points.device, sort, most=clouds)
+    return CellTable(
+        points=sorted_points[:total], order=order, begin=begin, low=low, inverse=inverse, size=size, first_cell=first_cell
+    )
+
+
+def _make_in_parallel(points: Tensor, starts: Tensor, lengths: Tensor, cells_per_point: float, smallest: float) -> CellTable:
+    """The form for CUDA; it serves on a CPU too."""
+    from vla3d.pointcloud.kernels import cells as kernels
+
+    total, clouds = len(points), len(starts)
     cloud = find_clouds(points, starts, lengths)
     low, high = _extents(points, cloud >= 0, starts, lengths)
-    size, inverse = _divide(low, high, lengths, cells_per_point, smallest)
+    size, inverse = torch.empty_like(low, dtype=torch.int32), torch.empty_like(low)
+    launch(kernels.divide_boxes, clouds, low, high, lengths, float(cells_per_point), smallest, size, inverse)
     # Room for each cloud, wherever it starts: no grid has more cells than this leaves up to the next.
-    first_cell = (starts * CELLS_PER_POINT + torch.arange(len(starts), device=points.device)).int()
+    first_cell = (starts * CELLS_PER_POINT + torch.arange(clouds, device=points.device)).int()
     grid = (low, inverse, size, first_cell)
-    cells = total * CELLS_PER_POINT + len(starts)
-    order, begin = group_rows(_number_cells(points, cloud, grid), cells)
+    order, begin = group_rows(_number_cells(points, cloud, grid), total * CELLS_PER_POINT + clouds)
+    sorted_points = points.new_empty(total + _READ_PAST, 3)
+    torch.index_select(points, 0, order, out=sorted_points[:total])
     return CellTable(
-        points=points.index_select(0, order),
+        points=sorted_points[:total],
         order=order.int(),
         begin=begin,
         low=low,
         inverse=inverse,
         size=size,
         first_cell=first_cell,
+    )
+
+
+def put_in_one_cell(points: Float[Tensor, "T 3"], starts: Int64[Tensor, "B"], lengths: Int64[Tensor, "B"]) -> CellTable:
+    """A table in which each cloud is one cell, where sorting takes longer than looking at all points.
+
+    Points that are not valid are among the others; their distance to anything is infinite or not a number.
+    """
+    total, clouds = len(points), len(starts)
+    padded = points.new_empty(total + _READ_PAST, 3)[:total].copy_(points)
+    nothing = points.new_zeros(clouds, 3)
+    return CellTable(
+        points=padded,
+        order=torch.arange(total, dtype=torch.int32, device=points.device),
+        begin=torch.stack((starts, starts + lengths), 1).flatten().int(),
+        low=nothing,
+        inverse=nothing,
+        size=torch.ones_like(nothing, dtype=torch.int32),
+        first_cell=torch.arange(0, 2 * clouds, 2, dtype=torch.int32, device=points.device),
     )
 
 
@@ -127,29 +191,3 @@ def _extents(points: Tensor, valid: Tensor, starts: Tensor, lengths: Tensor) -> 
     low, high = sample[:, tail].contiguous(), sample[:, -1 - tail].contiguous()
     margin = (high - low) * (1.5 * _TAIL)
     return torch.maximum(low - margin, sample[:, 0]), torch.minimum(high + margin, sample[:, -1])
-
-
-def _divide(
-    low: Tensor, high: Tensor, lengths: Tensor, cells_per_point: float, smallest: float
-) -> tuple[Int32[Tensor, "B 3"], Float[Tensor, "B 3"]]:
-    """How many cells each box has along its axes, and per metre.
-
-    Cells are cubes, as many as wanted in the box; or in its largest face, where it is thinner than a cube; or along its longest
-    edge.
-    """
-    extent = high.double() - low.double()
-    budget = (lengths * min(cells_per_point, CELLS_PER_POINT)).clamp(min=1.0).double()
-    edges = extent.sort(1, descending=True).values
-    side = (edges.prod(1) / budget) ** (1 / 3)
-    side = torch.where(side <= edges[:, 2], side, (edges[:, 0] * edges[:, 1] / budget).sqrt())
-    side = torch.where(side <= edges[:, 1], side, edges[:, 0] / budget)
-    side = side.clamp(min=max(smallest, 1e-30))
-    size = (extent / side[:, None]).clamp(1, _MOST_CELLS_ALONG).long()
-    # The product of rounded numbers might be one too many.
-    room = (lengths * CELLS_PER_POINT).clamp(min=1)
-    x = torch.minimum(size[:, 0], room)
-    y = torch.minimum(size[:, 1], room // x)
-    z = torch.minimum(size[:, 2], room // (x * y))
-    size = torch.stack((x, y, z), 1)
-    inverse = torch.where(size > 1, size / extent, 0.0)
-    return size.int(), inverse.float()

@@ -9,7 +9,7 @@ from torch import Tensor
 from vla3d.kernels.launching import Argument, launch
 from vla3d.kernels.operators import Operator, register
 from vla3d.kernels.sharing import in_shares
-from vla3d.pointcloud.cells import CELLS_PER_POINT, CellTable, build_cell_table, find_clouds, neighbours_together
+from vla3d.pointcloud.cells import CELLS_PER_POINT, build_cell_table, find_clouds, neighbours_together, put_in_one_cell
 from vla3d.pointcloud.gathering import gather_rows, sum_rows
 from vla3d.pointcloud.reference import neighbours as reference
 from vla3d.pointcloud.rows import Rows, check_count, check_device, cloud_of_points, rows_of
@@ -17,8 +17,12 @@ from vla3d.pointcloud.rows import Rows, check_count, check_device, cloud_of_poin
 Order = Literal["index", "nearest"]
 Pad = Literal["none", "repeat"]
 
-# So few cells that those around a query hold about k points where points fill space.
-_CELLS_PER_NEIGHBOUR = 32
+# So few cells that those around a query hold somewhat more than k points where points fill space.
+_CELLS_PER_NEIGHBOUR = 16
+# Looking at so many pairs of a query and a point, or at all points for so many queries a cloud, takes less time on a CPU than
+# sorting points.
+_FEW_PAIRS = 1 << 17
+_FEW_QUERIES = 8
 # Queries whose time outweighs that of starting a thread.
 _FEWEST_TO_SHARE = 2048
 
@@ -151,13 +155,13 @@ def _knn_kernel(
 ) -> tuple[Tensor, Tensor]:
     from vla3d.pointcloud.kernels import neighbours as kernels
 
-    squared_distance = queries.new_full((len(queries), k), torch.inf)
-    index = torch.full((len(queries), k), -1, device=queries.device)
+    shape = (len(queries), k)
     if 0 in (len(queries), len(points), k):
-        return squared_distance, index
-    cloud = find_clouds(queries, query_starts, query_lengths)
-    table = build_cell_table(points, starts, lengths, cells_per_point=min(CELLS_PER_POINT, _CELLS_PER_NEIGHBOUR / k))
-    _search(kernels.nearest_neighbours, queries, cloud, starts, table, squared_distance, index)
+        return queries.new_full(shape, torch.inf), torch.full(shape, -1, device=queries.device)
+    squared_distance, index = queries.new_empty(shape), queries.new_empty(shape, dtype=torch.int64)
+    cells = {"cells_per_point": min(CELLS_PER_POINT, _CELLS_PER_NEIGHBOUR / k)}
+    clouds = (queries, query_starts, query_lengths, points, starts, lengths)
+    _search(kernels.nearest_neighbours, clouds, cells, squared_distance, index)
     return squared_distance, index
 
 
@@ -174,19 +178,25 @@ def _ball_kernel(
 ) -> tuple[Tensor, Tensor]:
     from vla3d.pointcloud.kernels import neighbours as kernels
 
-    index = torch.full((len(queries), k), -1, device=queries.device)
-    count = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     if 0 in (len(queries), len(points), k, radius):
-        return index, count
-    cloud = find_clouds(queries, query_starts, query_lengths)
-    table = build_cell_table(points, starts, lengths, smallest=radius)
-    _search(kernels.neighbours_within, queries, cloud, starts, table, radius, int(by_distance), index, count)
+        index = torch.full((len(queries), k), -1, device=queries.device)
+        return index, torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    index, count = (torch.empty(shape, dtype=torch.int64, device=queries.device) for shape in ((len(queries), k), len(queries)))
+    clouds = (queries, query_starts, query_lengths, points, starts, lengths)
+    _search(kernels.neighbours_within, clouds, {"smallest": radius}, radius, int(by_distance), index, count)
     return index, count
 
 
-def _search(kernel: Any, queries: Tensor, cloud: Tensor, starts: Tensor, table: CellTable, *others: Argument) -> None:
-    """Run a kernel that has one thread a query, those of one cell next to each other."""
-    sequence = neighbours_together(queries, cloud, table)
+def _search(kernel: Any, clouds: tuple[Tensor, ...], cells: dict[str, float], *others: Argument) -> None:
+    """Run a kernel that has one thread a query, those of one cell next to each other; ``cells`` says how large those are."""
+    queries, query_starts, query_lengths, points, starts, lengths = clouds
+    cloud = find_clouds(queries, query_starts, query_lengths)
+    pairs = len(queries) * len(points) // len(starts)
+    if points.device.type == "cpu" and pairs <= max(_FEW_PAIRS, _FEW_QUERIES * len(points)):
+        table, sequence = put_in_one_cell(points, starts, lengths), torch.arange(len(queries))
+    else:
+        table = build_cell_table(points, starts, lengths, **cells)
+        sequence = neighbours_together(queries, cloud, table)
 
     def answer(some: slice) -> None:
         which = sequence[some]

@@ -9,6 +9,9 @@ import warp as wp
 
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
+CELLS_PER_POINT = wp.constant(2)  # at most
+_MOST_CELLS_ALONG = wp.constant(wp.float64(1 << 20))
+
 
 @wp.func
 def cell_along(coordinate: float, low: float, inverse: float, size: wp.int32) -> wp.int32:
@@ -35,6 +38,70 @@ def cell_of(point: wp.vec3, low: wp.vec3, inverse: wp.vec3, size: wp.vec3i) -> w
 def row_of(first_cell: wp.int32, x: wp.int32, y: wp.int32, size: wp.vec3i) -> wp.int32:
     """The number of the first cell of a row along z."""
     return first_cell + (x * size[1] + y) * size[2]
+
+
+@wp.func
+def cells_along(extent: wp.float64, side: wp.float64) -> wp.int64:
+    return wp.int64(wp.clamp(extent / side, wp.float64(1.0), _MOST_CELLS_ALONG))
+
+
+@wp.func
+def divide(low: wp.vec3, high: wp.vec3, points: wp.int64, cells_per_point: float, smallest: float) -> wp.vec3i:
+    """How many cells a box has along its axes.
+
+    Cells are cubes, as many as wanted in the box; or in its largest face, where it is thinner than a cube; or along its longest
+    edge.
+
+    Args:
+        low: lower corner.
+        high: upper corner.
+        points: in the cloud.
+        cells_per_point: that are wanted; there are never more than ``CELLS_PER_POINT``.
+        smallest: least side of a cell.
+    """
+    extent = wp.vec3d(high) - wp.vec3d(low)
+    longest = wp.max(extent)
+    shortest = wp.min(extent)
+    middle = wp.max(wp.min(extent[0], extent[1]), wp.min(wp.max(extent[0], extent[1]), extent[2]))
+    wanted = wp.max(wp.float64(points) * wp.float64(wp.min(cells_per_point, float(CELLS_PER_POINT))), wp.float64(1.0))
+    side = wp.pow(longest * middle * shortest / wanted, wp.float64(1.0 / 3.0))
+    if side > shortest:
+        side = wp.sqrt(longest * middle / wanted)
+        if side > middle:
+            side = longest / wanted
+    side = wp.max(side, wp.max(wp.float64(smallest), wp.float64(1.0e-30)))
+    # The product of rounded numbers might be one too many.
+    room = wp.max(points * wp.int64(CELLS_PER_POINT), wp.int64(1))
+    x = wp.min(cells_along(extent[0], side), room)
+    y = wp.min(cells_along(extent[1], side), room // x)
+    z = wp.min(cells_along(extent[2], side), room // (x * y))
+    return wp.vec3i(wp.int32(x), wp.int32(y), wp.int32(z))
+
+
+@wp.func
+def inverse_of(low: wp.vec3, high: wp.vec3, size: wp.vec3i) -> wp.vec3:
+    """Cells per metre; 0 where there is but one."""
+    inverse = wp.vec3()
+    for axis in range(3):
+        if size[axis] > 1:
+            inverse[axis] = float(wp.float64(size[axis]) / (wp.float64(high[axis]) - wp.float64(low[axis])))
+    return inverse
+
+
+@wp.kernel
+def divide_boxes(
+    low: wp.array(dtype=wp.vec3),
+    high: wp.array(dtype=wp.vec3),
+    lengths: wp.array(dtype=wp.int64),
+    cells_per_point: float,
+    smallest: float,
+    size: wp.array(dtype=wp.vec3i),
+    inverse: wp.array(dtype=wp.vec3),
+):
+    """Cells of the box of each cloud; see ``divide`` and ``inverse_of``."""
+    own = wp.tid()
+    size[own] = divide(low[own], high[own], lengths[own], cells_per_point, smallest)
+    inverse[own] = inverse_of(low[own], high[own], size[own])
 
 
 @wp.kernel
