@@ -103,6 +103,13 @@ def test_a_program_with_a_start_of_its_own_is_judged_by_that() -> None:
     assert case.agreement(peers["fpsample kdline"], ours, other_start)
     assert not case.agreement(peers["fpsample vanilla"], ours, other_start)
     assert not case.agreement(peers["fpsample kdline"], ours, other_start.flip(1))
+    assert not case.agreement(peers["fpsample kdline"], ours, other_start.roll(1, 1))
+
+
+def test_gaps_tell_in_which_order_points_were_picked() -> None:
+    points = torch.tensor([[[0.0, 0, 0], [4, 0, 0], [1, 0, 0], [0, 0, 0.5]]])
+    assert sampling.gaps(points, torch.tensor([[0, 1, 2, 3]])).tolist() == [[torch.inf, 4, 1, 0.5]]
+    assert sampling.gaps(points, torch.tensor([[0, 3, 2, 1]])).tolist()[0][:2] == [torch.inf, 0.5]
 
 
 def test_voxels_agree_in_any_order_up_to_rounding() -> None:

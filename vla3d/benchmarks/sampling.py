@@ -62,21 +62,34 @@ def _fpsample(points: Float[Tensor, "B N 3"], clouds: np.ndarray, k: int) -> Ite
     def answer(found: np.ndarray) -> Int64[Tensor, "B k"]:
         return torch.from_numpy(found.astype(np.int64))
 
-    def right(found: Int64[Tensor, "B k"]) -> bool:
-        # It looks up its first point after it has reordered the cloud, and so begins with another than it was told.
-        return torch.equal(found, farthest_point_sampling(points, k, first=found[:, 0]))
+    # Both take another of equally far points than the first. The second looks up its start after it has reordered the cloud,
+    # and so begins with another than it was told.
+    def right(found: Int64[Tensor, "B k"], first: Int64[Tensor, "B"]) -> bool:
+        expected = farthest_point_sampling(points, k, first=first)
+        return torch.equal(found.sort(1).values, expected.sort(1).values) and torch.allclose(
+            gaps(points, found), gaps(points, expected)
+        )
 
     yield Contestant(
         name="fpsample vanilla",
         run=lambda: np.stack([fpsample.fps_sampling(cloud, k, start_idx=0) for cloud in clouds]),
         answer=answer,
+        right=lambda found: right(found, torch.zeros_like(found[:, 0])),
     )
     yield Contestant(
         name="fpsample kdline",
         run=lambda: np.stack([fpsample.bucket_fps_kdline_sampling(cloud, k, h=height, start_idx=0) for cloud in clouds]),
         answer=answer,
-        right=right,
+        right=lambda found: right(found, found[:, 0]),
     )
+
+
+def gaps(points: Float[Tensor, "B N 3"], picks: Int64[Tensor, "B k"]) -> Float[Tensor, "B k"]:
+    """Distance of each pick to the nearest one before it; infinite for the first."""
+    chosen = points.gather(1, picks[..., None].expand(-1, -1, 3))
+    distance = torch.cdist(chosen, chosen, compute_mode="donot_use_mm_for_euclid_dist")
+    later = torch.ones_like(distance[0], dtype=torch.bool).triu()
+    return distance.masked_fill_(later, torch.inf).amin(2)
 
 
 def numpy_loop(points: np.ndarray, k: int) -> np.ndarray:
