@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vla3d.errors import MissingExtraError
-from vla3d.optional import EXTRAS, available, require
+from vla3d.optional import EXTRAS, available, require, usable
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +43,15 @@ def test_a_missing_one_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatc
         require(name)
     for part in (extra.module, extra.purpose, extra.install):
         assert part in str(caught.value)
+
+
+def test_one_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rerun.py").write_text("raise ImportError('libusb-1.0.so.0: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "rerun", raising=False)
+    with pytest.raises(MissingExtraError, match=r"rerun is installed but cannot be loaded \(libusb-1\.0\.so\.0"):
+        require("rerun")
+    assert available("rerun") and not usable("rerun")
 
 
 def test_an_installed_one_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,12 +40,26 @@ def require(name: str) -> ModuleType:
     """Import an optional dependency, or say exactly how to install it.
 
     Raises:
-        MissingExtraError: when it is not installed.
+        MissingExtraError: when it is not installed, or lacks something itself.
     """
     extra = EXTRAS[name]
     try:
         return importlib.import_module(extra.module)
     except ImportError as error:
+        if not available(name):
+            raise MissingExtraError(
+                f"{extra.module} is not installed; it is needed for {extra.purpose}. Install it with: {extra.install}"
+            ) from error
         raise MissingExtraError(
-            f"{extra.module} is not installed; it is needed for {extra.purpose}. Install it with: {extra.install}"
+            f"{extra.module} is installed but cannot be loaded ({error}); it is needed for {extra.purpose}. "
+            "Install what it lacks; a .so file is in a package of your system."
         ) from error
+
+
+def usable(name: str) -> bool:
+    """Whether the optional dependency ``name`` is installed and can be loaded; loads it."""
+    try:
+        require(name)
+    except MissingExtraError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from vla3d.benchmarks.cases import Case, Contestant, same_neighbours, short, uniform
-from vla3d.optional import available, require
+from vla3d.optional import require, usable
 from vla3d.pointcloud.neighbours import ball_query, knn
 
 FIXED = 100_000
@@ -56,7 +56,7 @@ def _knn_peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
     if points.device.type == "cuda" or points.shape[1] ** 2 <= _BRUTE_LIMIT:
         yield Contestant(name="torch brute force", run=lambda: brute_force(points, points, lambda far: _nearest(far, k)))
     if points.device.type == "cuda":
-        if available("pytorch3d"):
+        if usable("pytorch3d"):
             search = import_module("pytorch3d.ops").knn_points
             yield Contestant(name="pytorch3d", run=lambda: search(points, points, K=k).idx)
         return
@@ -66,7 +66,7 @@ def _knn_peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
         run=lambda: np.stack([cKDTree(cloud).query(cloud, k, workers=workers)[1] for cloud in clouds]),
         answer=lambda found: torch.from_numpy(found).view(len(clouds), -1, k),
     )
-    if available("open3d"):
+    if usable("open3d"):
         core = require("open3d").core
 
         def open3d(cloud: np.ndarray) -> Tensor:
@@ -80,7 +80,7 @@ def _knn_peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
 def _ball_peers(query: Float[Tensor, "B M 3"], points: Float[Tensor, "B N 3"], radius: float) -> Iterator[Contestant]:
     yield Contestant(name="torch brute force", run=lambda: brute_force(query, points, lambda far: _first_within(far, radius)))
     if points.device.type == "cuda":
-        if available("pytorch3d"):
+        if usable("pytorch3d"):
             search = import_module("pytorch3d.ops").ball_query
             yield Contestant(name="pytorch3d", run=lambda: search(query, points, K=_MOST, radius=radius).idx)
         return
@@ -92,7 +92,7 @@ def _ball_peers(query: Float[Tensor, "B M 3"], points: Float[Tensor, "B N 3"], r
         ],
         answer=lambda clouds: torch.stack([_padded(rows) for rows in clouds]),
     )
-    if available("open3d"):
+    if usable("open3d"):
         core = require("open3d").core
 
         def open3d(near: np.ndarray, cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

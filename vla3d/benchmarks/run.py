@@ -11,8 +11,8 @@ from vla3d.benchmarks import gathering, lifting, neighbours, sampling, splatting
 from vla3d.benchmarks.cases import Case
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.benchmarks.measure import measure
-from vla3d.errors import ConfigError
-from vla3d.optional import EXTRAS, available
+from vla3d.errors import ConfigError, MissingExtraError
+from vla3d.optional import require
 
 QUICK_SIZE = 512
 QUICK_RESOLUTION = 16
@@ -59,8 +59,8 @@ def run(config: BenchConfig) -> list[dict[str, Any]]:
     device = _device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    for name in missing_peers(config.suite, device):
-        print(f"{name} is not installed, and its rows are left out. Install it with: {EXTRAS[name].install}")
+    for reason in missing_peers(config.suite, device):
+        print(f"Left out: {reason}")
     plan = [(operation, size) for operation in SUITES[config.suite] for size in _sizes(config, operation)]
     rows = []
     with tqdm(plan, desc=f"bench {config.suite}", unit="case", dynamic_ncols=True) as bar:
@@ -72,9 +72,12 @@ def run(config: BenchConfig) -> list[dict[str, Any]]:
 
 
 def missing_peers(suite: str, device: torch.device) -> Iterator[str]:
-    """Peers of a suite that are not installed."""
-    names = PEERS[suite] if device.type == "cpu" else ("pytorch3d",) if suite == "points" else ()
-    return (name for name in names if not available(name))
+    """Why peers of a suite cannot run."""
+    for name in PEERS[suite] if device.type == "cpu" else ("pytorch3d",) if suite == "points" else ():
+        try:
+            require(name)
+        except MissingExtraError as error:
+            yield str(error)
 
 
 def _sizes(config: BenchConfig, operation: Operation) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vla3d.benchmarks.cases import Case, Contestant, short, uniform
 from vla3d.kernels.operators import reference_kernels
-from vla3d.optional import available, require
+from vla3d.optional import require, usable
 from vla3d.pointcloud import farthest_point_sampling
 
 FIXED = 16384
@@ -38,7 +38,7 @@ def _peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
 
     yield Contestant(name="torch", run=plain_torch)
     if points.device.type == "cuda":
-        if available("pytorch3d"):
+        if usable("pytorch3d"):
             sample = import_module("pytorch3d.ops").sample_farthest_points
             yield Contestant(name="pytorch3d", run=lambda: sample(points, K=k)[1])
         return
@@ -49,9 +49,9 @@ def _peers(points: Float[Tensor, "B N 3"], k: int) -> Iterator[Contestant]:
         run=lambda: np.stack([numpy_loop(cloud, k) for cloud in clouds]),
         answer=torch.from_numpy,
     )
-    if available("fpsample"):
+    if usable("fpsample"):
         yield from _fpsample(points, clouds, k)
-    if available("torch_quickfps"):
+    if usable("torch_quickfps"):
         quick = require("torch_quickfps")
         yield Contestant(name="torch_quickfps", run=lambda: quick.sample_idx(points, k, start_idx=0))
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vla3d.benchmarks.cases import Case, Contestant, short, uniform
-from vla3d.optional import available, require
+from vla3d.optional import require, usable
 from vla3d.pointcloud import voxel_downsample
 
 FIXED = 100_000
@@ -39,7 +39,7 @@ def _peers(points: Float[Tensor, "B N 3"], edge: float) -> Iterator[Contestant]:
         run=lambda: [by_unique(cloud, edge) for cloud in points],
         answer=lambda clouds: torch.stack([in_order(cloud.cpu().numpy(), edge, size) for cloud in clouds]),
     )
-    if available("open3d") and points.device.type == "cpu":
+    if usable("open3d") and points.device.type == "cpu":
         open3d, clouds = require("open3d"), points.numpy()
 
         def downsample(cloud: np.ndarray) -> np.ndarray:
