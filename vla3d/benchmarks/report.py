@@ -6,6 +6,7 @@ from typing import Any
 
 from vla3d.optional import require
 
+_SIDE_BY_SIDE = 3
 _COLUMNS = ("case", "vla3d", "peer", "time", "ratio", "agree")
 
 
@@ -29,8 +30,10 @@ def plot(rows: Sequence[Mapping[str, Any]], title: str) -> bytes:
     from matplotlib.figure import Figure
 
     ops = sorted({row["op"] for row in rows})
-    figure = Figure(figsize=(5.5 * len(ops), 4.2), layout="constrained")
-    for axes, op in zip(figure.subplots(1, len(ops), squeeze=False)[0], ops, strict=True):
+    columns = min(len(ops), _SIDE_BY_SIDE)
+    figure = Figure(figsize=(5 * columns, 4 * -(-len(ops) // columns)), layout="constrained")
+    places = figure.subplots(-(-len(ops) // columns), columns, squeeze=False).flat
+    for op, axes in zip(ops, places, strict=False):
         of_op = [row for row in rows if row["op"] == op]
         lines = {"vla3d": {row["size"]: row["ours_s"] for row in of_op}}
         for row in of_op:
@@ -41,6 +44,8 @@ def plot(rows: Sequence[Mapping[str, Any]], title: str) -> bytes:
         axes.set(title=op, xlabel="pixels a side" if op == "lift" else "points", ylabel="seconds")
         axes.grid(alpha=0.3)
         axes.legend()
+    for unused in places:
+        unused.remove()
     figure.suptitle(title)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=130)
