@@ -67,8 +67,20 @@ def sum_rows(
 
 
 def _gather(values: Tensor, index: Tensor) -> Tensor:
-    if len(values) == 0:
-        return values.new_zeros(len(index), values.shape[1])
+    gather = _gather_serially if values.device.type == "cpu" else _gather_in_parallel
+    return values.new_zeros(len(index), values.shape[1]) if len(values) == 0 else gather(values, index)
+
+
+def _gather_serially(values: Tensor, index: Tensor) -> Tensor:
+    """The form for a CPU: which rows are no points can be asked, and then only those are written twice."""
+    missing = index < 0
+    if not bool(missing.any()):
+        return values.index_select(0, index)
+    return values.index_select(0, index.clamp(min=0)).index_fill_(0, missing.nonzero()[:, 0], 0)
+
+
+def _gather_in_parallel(values: Tensor, index: Tensor) -> Tensor:
+    """The form for CUDA."""
     return values[index.clamp(min=0)].masked_fill_(index[:, None] < 0, 0)
 
 
@@ -88,13 +100,28 @@ def _gather_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
 
 
 def _sum(values: Tensor, index: Tensor, total: int, mean: bool) -> Tensor:
-    from vla3d.pointcloud.kernels import gathering as kernels
-
     together = torch.zeros(total, values.shape[1], device=values.device)
     if 0 not in (len(values), values.shape[1], total):
-        order, begin = group_rows(index, total)
-        launch(kernels.sum_rows, tuple(together.shape), values.float().contiguous(), order, begin, int(mean), together)
+        add_up = _sum_serially if values.device.type == "cpu" else _sum_in_parallel
+        add_up(values.float().contiguous(), index, mean, together)
     return together.to(values.dtype)
+
+
+def _sum_serially(values: Tensor, index: Tensor, mean: bool, together: Tensor) -> None:
+    """Fill in ``together`` by one thread, the rows as they come: the form for a CPU."""
+    from vla3d.pointcloud.kernels import serial_gathering as kernels
+
+    total, channels = together.shape
+    sums = torch.empty(total, min(channels, kernels.CHANNELS_AT_ONCE) + 1, dtype=torch.float64)
+    launch(kernels.sum_rows, 1, values, index.contiguous(), int(mean), sums, together)
+
+
+def _sum_in_parallel(values: Tensor, index: Tensor, mean: bool, together: Tensor) -> None:
+    """Fill in ``together``, a thread for each of its numbers: the form for CUDA."""
+    from vla3d.pointcloud.kernels import gathering as kernels
+
+    order, begin = group_rows(index, len(together))
+    launch(kernels.sum_rows, tuple(together.shape), values, order, begin, int(mean), together)
 
 
 def _sum_fake(values: Tensor, index: Tensor, total: int, mean: bool) -> Tensor:
