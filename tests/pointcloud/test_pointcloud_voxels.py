@@ -1,6 +1,7 @@
 """One point for each voxel: against a dictionary of voxels, and by its laws."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,34 +12,43 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vla3d.kernels.operators import reference_kernels
-from vla3d.pointcloud import gather_points, voxel_downsample
+from vla3d.pointcloud import gather_points, voxel_downsample, voxels
 
 SIZES = {"millimetres": 250.0, "tiny": 3e-5, "far away": 0.3}
 
 
+@pytest.fixture(params=["for a CPU", "for CUDA"], autouse=True, scope="module")
+def _form(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both forms obey the same laws."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "for CUDA":
+            patch.setattr(voxels, "_downsample_serially", voxels._downsample_in_parallel)
+        yield
+
+
 def by_dictionary(points: Tensor, size: float) -> dict[tuple[int, ...], list[int]]:
     """The points of each voxel, by its place."""
-    voxels: dict[tuple[int, ...], list[int]] = {}
+    found: dict[tuple[int, ...], list[int]] = {}
     for i, point in enumerate(points.tolist()):
         if all(map(math.isfinite, point)):
-            voxels.setdefault(tuple(math.floor(value / size) for value in point), []).append(i)
-    return dict(sorted(voxels.items()))
+            found.setdefault(tuple(math.floor(value / size) for value in point), []).append(i)
+    return dict(sorted(found.items()))
 
 
 def check(points: Tensor, size: float, lengths: Tensor) -> None:
     found = voxel_downsample(points, size, lengths)
     for row, length in enumerate(lengths.tolist()):
-        voxels = by_dictionary(points[row, :length], size)
-        assert int(found.lengths[row]) == len(voxels)
+        expected = by_dictionary(points[row, :length], size)
+        assert int(found.lengths[row]) == len(expected)
         index = torch.full((points.shape[1],), -1)
-        for number, members in enumerate(voxels.values()):
+        for number, members in enumerate(expected.values()):
             index[members] = number
             mean = np.cumsum(points[row, members].double().numpy(), 0)[-1] / len(members)
             assert torch.equal(found.points[row, number], torch.from_numpy(mean).float())
         assert torch.equal(found.index[row], index)
-        count = [len(members) for members in voxels.values()]
+        count = [len(members) for members in expected.values()]
         assert found.count[row].tolist() == count + [0] * (points.shape[1] - len(count))
-        assert (found.points[row, len(voxels) :] == 0).all()
+        assert (found.points[row, len(expected) :] == 0).all()
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -59,6 +69,15 @@ def test_equals_a_dictionary_and_the_reference(name: str, count: int) -> None:
 def test_points_on_the_borders_of_voxels(count: int, seed: int, size: float) -> None:
     points = torch.randint(-4, 5, (2, count, 3), generator=torch.Generator().manual_seed(seed)) * 0.5
     check(points, size, torch.tensor([count, count // 2]))
+
+
+@pytest.mark.parametrize("count", [3, 200, 3000])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.02, 0.25])
+def test_keys_of_many_bits(count: int, size: float) -> None:
+    """Told apart in many rounds, in some, and in one; some voxels near each other, one far away."""
+    points = CLOUDS["holes"](count, count)[None]
+    points[0, ::2] *= 1e-3
+    check(points, size, torch.tensor([count]))
 
 
 @pytest.mark.parametrize("origin", [0.0, 1e4])
@@ -104,6 +123,24 @@ def test_packed_equals_padded() -> None:
         assert torch.equal(own, torch.where(within >= 0, within + one.offsets[cloud], -1))
     # What comes out goes in again.
     assert torch.equal(voxel_downsample(trimmed.points, 0.4, offsets=trimmed.offsets).points, trimmed.points)
+
+
+def test_shares_of_the_clouds_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = torch.stack([CLOUDS["holes"](9000, seed) for seed in range(5)])
+    lengths = torch.tensor([9000, 0, 1, 8000, 9000])
+    alone = voxel_downsample(points, 0.1, lengths)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    shared = voxel_downsample(points.requires_grad_(), 0.1, lengths)
+    for part in ("points", "lengths", "count", "index"):
+        assert torch.equal(getattr(alone, part), getattr(shared, part))
+
+
+def test_borders_that_fall_do_no_harm() -> None:
+    """A traced program does not check them."""
+    points, starts, lengths = CLOUDS["random"](1000, 0), torch.tensor([0, 1000, 400]), torch.tensor([1000, 0, 600])
+    _, row, _, count = torch.ops.vla3d.voxel_downsample.default(points, starts, lengths, 1e-4, True)
+    assert int(row.min()) >= -1 and int(row.max()) < 1000
+    assert torch.equal(count, row[row >= 0].bincount(minlength=1000))
 
 
 def test_layouts_and_types_do_not_matter() -> None:
@@ -179,5 +216,7 @@ def test_bad_input_is_one_sentence(arguments: dict, message: str) -> None:
 
 
 def test_operator_passes_torchs_checks() -> None:
-    arguments = (torch.rand(60, 3), torch.tensor([0, 40]), torch.tensor([40, 20]), 0.2)
-    torch.library.opcheck(torch.ops.vla3d.voxel_number.default, arguments)
+    for packed in (False, True):
+        points = torch.rand(60, 3, requires_grad=True)
+        arguments = (points, torch.tensor([0, 40]), torch.tensor([40, 20]), 0.2, packed)
+        torch.library.opcheck(torch.ops.vla3d.voxel_downsample.default, arguments)

@@ -2,16 +2,22 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vla3d.kernels.launching import launch
 from vla3d.kernels.operators import Operator, register
-from vla3d.pointcloud.gathering import sum_rows
+from vla3d.kernels.sharing import in_shares
+from vla3d.pointcloud.gathering import gather_rows, sum_rows
 from vla3d.pointcloud.reference import voxels as reference
-from vla3d.pointcloud.rows import check_device, cloud_of_points, rows_of
+from vla3d.pointcloud.rows import check_device, rows_of
+
+# Points of all clouds whose time outweighs that of starting a thread.
+_FEWEST_TO_SHARE = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,16 +84,8 @@ def voxel_downsample(
     if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
         raise ValueError(f"size: got {size!r}, expected metres, more than 0.")
     rows = rows_of("points", points, lengths, offsets)
-    number, voxels = _voxel_number(rows.points.detach(), rows.starts, rows.lengths, float(size))
-    borders = pad(voxels.cumsum(0), (1, 0))
-    index = number
-    if not rows.packed:
-        cloud = cloud_of_points(rows.starts, number.shape[0])
-        index = torch.where(number >= 0, number - borders[cloud], -1)
-        number = torch.where(number >= 0, index + rows.starts[cloud], -1)
-    total, shape = number.shape[0], points.shape[:-1]
-    count = torch.zeros(total + 1, dtype=torch.int64, device=number.device)
-    count = count.scatter_add(0, torch.where(number >= 0, number, total), torch.ones_like(number))[:-1]
+    total, shape = rows.points.shape[0], points.shape[:-1]
+    mean, row, voxels, count = _downsample(rows.points, rows.starts, rows.lengths, float(size), rows.packed)
     means = None
     if values is not None:
         if values.shape[:-1] != shape or not values.is_floating_point():
@@ -95,26 +93,77 @@ def voxel_downsample(
                 f"values: got {values.dtype} of shape {tuple(values.shape)}, expected floating-point numbers {(*shape, 'C')}."
             )
         check_device("values", values, points)
-        means = sum_rows(values.flatten(0, -2), number, total, mean=True).view(values.shape)
+        means = sum_rows(values.flatten(0, -2), row, total, mean=True).view(values.shape)
     return Voxels(
-        points=sum_rows(rows.points, number, total, mean=True).view(points.shape),
+        points=mean.view(points.shape),
         lengths=None if rows.packed else voxels,
-        offsets=borders if rows.packed else None,
+        offsets=pad(voxels.cumsum(0), (1, 0)) if rows.packed else None,
         count=count.view(shape),
-        index=index.view(shape),
+        index=row if rows.packed else (row.view(shape) - rows.starts[:, None]).clamp_(min=-1),
         values=means,
     )
 
 
-def _fake(points: Tensor, starts: Tensor, lengths: Tensor, size: float) -> tuple[Tensor, Tensor]:
-    return points.new_empty(points.shape[0], dtype=torch.int64), torch.empty_like(starts)
+def _kernel(points: Tensor, starts: Tensor, lengths: Tensor, size: float, packed: bool) -> tuple[Tensor, ...]:
+    serially = points.device.type == "cpu" and 0 not in (len(points), len(starts))
+    return (_downsample_serially if serially else _downsample_in_parallel)(points, starts, lengths, size, packed)
 
 
-_voxel_number = register(
+def _downsample_serially(points: Tensor, starts: Tensor, lengths: Tensor, size: float, packed: bool) -> tuple[Tensor, ...]:
+    """Each thread some of the clouds: the form for a CPU."""
+    from vla3d.pointcloud.kernels import serial_voxels as kernels
+
+    batch, total = len(starts), len(points)
+    means = torch.zeros_like(points)
+    row, voxels, count = torch.full((total,), -1), torch.empty_like(starts), torch.zeros(total, dtype=torch.int64)
+    workspace = torch.empty(total, kernels.WIDTH, dtype=torch.float64)
+    most = 1 << reference.axis_bits(batch)
+
+    def downsample(clouds: slice) -> None:
+        results = (row, voxels, count, means)
+        ends = (clouds.start, clouds.stop)
+        launch(kernels.downsample, 1, points, starts, lengths, size, most, int(packed), *ends, workspace, *results)
+
+    if packed or total < _FEWEST_TO_SHARE:
+        downsample(slice(0, batch))
+    else:
+        in_shares(batch, points.device, downsample, most=batch)
+    reference.check_extent(-int(voxels.min()), size, batch)
+    return means, row, voxels, count
+
+
+def _downsample_in_parallel(points: Tensor, starts: Tensor, lengths: Tensor, size: float, packed: bool) -> tuple[Tensor, ...]:
+    """The form for CUDA, and the reference: sorting and counting, which torch does well by itself."""
+    row, voxels, count = reference.voxel_rows(points, starts, lengths, size, packed)
+    return sum_rows(points, row, len(points), mean=True), row, voxels, count
+
+
+def _fake(points: Tensor, starts: Tensor, lengths: Tensor, size: float, packed: bool) -> tuple[Tensor, ...]:
+    row = points.new_empty(points.shape[0], dtype=torch.int64)
+    return torch.empty_like(points), row, torch.empty_like(starts), torch.empty_like(row)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, row, voxels, count = output
+    ctx.mark_non_differentiable(row, voxels, count)
+    ctx.save_for_backward(row, count)
+
+
+def _backward(ctx: Any, gradient: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    row, count = ctx.saved_tensors
+    return gather_rows(gradient / count.clamp(min=1)[:, None], row), None, None, None, None
+
+
+_downsample = register(
     Operator(
-        schema="voxel_number(Tensor points, Tensor starts, Tensor lengths, float size) -> (Tensor, Tensor)",
-        kernel=reference.voxel_number,
-        reference=reference.voxel_number,
+        schema=(
+            "voxel_downsample(Tensor points, Tensor starts, Tensor lengths, float size, bool packed)"
+            " -> (Tensor, Tensor, Tensor, Tensor)"
+        ),
+        kernel=_kernel,
+        reference=_downsample_in_parallel,
         fake=_fake,
+        save=_save,
+        backward=_backward,
     )
 )
