@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from jaxtyping import config, install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+
+# A shell's background jobs ignore Ctrl-C, and so would the programs to which the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the first import of vla3d. Every public tensor function then refuses a wrong shape, in every test.
 _finder = install_import_hook("vla3d", "shape_checks.checked").hook
