@@ -74,7 +74,7 @@ def _slab_maxima(planes: Planes, chosen: Int64[Tensor, "B K"] | None, radius: in
     grid = planes.shape[-1]
     samples = max(1, _chunk(planes) // grid**2)
     parts = []
-    for begin in range(0, planes.shape[1], samples):
+    for begin in range(0, max(1, planes.shape[1]), samples):  # an empty batch is one empty part
         xy, xz, yz = planes[:, begin : begin + samples]
         step = max(1, _chunk(planes) // max(1, len(xy) * grid * grid))
         boxes = None if chosen is None else chosen[begin : begin + samples]
