@@ -1,5 +1,6 @@
 """The processes of a run and their device, through accelerate."""
 
+import atexit
 import os
 from typing import TypeVar
 
@@ -56,6 +57,8 @@ class Processes:
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
+        if self.count > 1:
+            atexit.register(_leave)
 
     @property
     def main(self) -> bool:
@@ -78,3 +81,9 @@ class Processes:
     def wait(self) -> None:
         """Go on when every process is here."""
         self._accelerator.wait_for_everyone()
+
+
+def _leave() -> None:
+    """Stop the threads that talk to other processes; one that still runs when the interpreter goes aborts the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
