@@ -88,6 +88,8 @@ type: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-test
 	@for benchmark in $(filter-out benchmarks/tabletop3.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$benchmark"; $(BIN)/python $$benchmark || exit; done
+	$(BIN)/vla3d bench points
+	$(BIN)/vla3d bench views
 
 learn: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/tabletop3.py --control swap mask_text
