@@ -1,7 +1,10 @@
 """The one table of optional dependencies."""
 
+import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -54,6 +57,15 @@ def require(name: str) -> ModuleType:
             f"{extra.module} is installed but cannot be loaded ({error}); it is needed for {extra.purpose}. "
             "Install what it lacks; a .so file is in a package of your system."
         ) from error
+
+
+def installed_versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that are installed, in the order asked for."""
+    found = {}
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def usable(name: str) -> bool:

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from vla3d import __version__
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder
 from vla3d.commands.info import processor
-from vla3d.optional import EXTRAS, available
+from vla3d.optional import EXTRAS, available, installed_versions
 
 _PACKAGES = ("torch", "warp-lang", "numpy", "scipy", "fpsample", "torch_quickfps", "open3d", "pytorch3d")
 
@@ -64,13 +63,6 @@ def _about(config: BenchConfig) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {"vla3d": __version__, **{name: found for name in _PACKAGES if (found := _version(name))}},
+        "versions": {"vla3d": __version__, **installed_versions(_PACKAGES)},
         "settings": {**asdict(config), "out": str(config.out)},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vla3d import __version__
@@ -11,10 +10,12 @@ from vla3d.data.writer import staged_path, write_episode
 from vla3d.envs.base import KeyframeEnv, make_env
 from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.recorder import record_expert
+from vla3d.optional import installed_versions
 from vla3d.seeding import scene_seed
 
 EnvFactory = Callable[..., KeyframeEnv]
 
+# Other versions of what makes the motion and the images may give other bytes.
 _SIMULATORS = ("mujoco", "mujoco-warp", "warp-lang")
 
 
@@ -45,7 +46,7 @@ class CollectWorker:
         self._staging = staging
         self._factory = env_factory
         self._envs: dict[str, KeyframeEnv] = {}
-        self._versions = {"vla3d": __version__, **installed_versions()}
+        self._versions = {"vla3d": __version__, **installed_versions(_SIMULATORS)}
 
     def attempt(self, ref: EpisodeRef) -> Attempt:
         """Make one attempt.
@@ -63,17 +64,6 @@ class CollectWorker:
         staged = staged_path(self._staging, ref)
         size = write_episode(episode, staged)
         return Attempt(ref=ref, failure=None, staged=staged, num_bytes=size, camera_frames=frames)
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of what makes the motion and the images: other ones may give other bytes."""
-    found = {}
-    for name in _SIMULATORS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 _worker: CollectWorker | None = None

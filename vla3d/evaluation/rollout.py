@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +24,7 @@ from vla3d.evaluation.policies import checkpoint_digest, policy_name, resolve_de
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
 from vla3d.evaluation.summary import summarise
 from vla3d.evaluation.workers import WorkerPool, available_cores
-from vla3d.optional import require
+from vla3d.optional import installed_versions, require
 from vla3d.seeding import scene_seed, split_of
 
 _VERSIONED = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "transformers")
@@ -91,7 +90,7 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "image_size": config.image_size,
         "renderer": config.renderer,
         "device": None if config.checkpoint is None else resolve_device(config.device),
-        "versions": {"vla3d": __version__, **{name: found for name in _VERSIONED if (found := _version(name)) is not None}},
+        "versions": {"vla3d": __version__, **installed_versions(_VERSIONED)},
     }
 
 
@@ -224,10 +223,3 @@ def _states_digest(config: RolloutConfig) -> str:
         digest.update(f"{path.relative_to(config.states)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -6,6 +6,8 @@ floats does not. Two zeros of different sign do not occur: a sum that begins wit
 
 import warp as wp
 
+from vla3d.views.kernels.splat import along
+
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
 LEAST = wp.constant(wp.int32(-2139095041))  # minus infinity, as ``ordered`` gives it
@@ -197,11 +199,6 @@ def slab_maxima(
                     if not suppressed(x, y, z, chosen, sample, grid, radius):
                         best = wp.max(best, ordered((planes[xy + y] + planes[xz + z]) + planes[yz + y * grid + z]))
     maxima[sample, x, lane] = unordered(best)
-
-
-@wp.func
-def along(point: wp.vec3, axis: wp.vec3) -> float:
-    return (point[0] * axis[0] + point[1] * axis[1]) + point[2] * axis[2]
 
 
 @wp.func
