@@ -97,7 +97,7 @@ class KeyframeEnv(Protocol):
         ...
 
     def alternatives(self) -> tuple[Alternative, ...]:
-        """What the expert would do first from here for each other goal that the scene offers; empty where it cannot tell."""
+        """What the expert would do next for other goals that fit what was done so far; empty where it cannot tell."""
         ...
 
     def save_state(self) -> bytes:

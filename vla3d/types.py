@@ -110,15 +110,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alternative:
-    """What a demonstrator would have done first, in the same scene, had another sentence been said.
+    """What a demonstrator would have done at one point of a demo had another sentence been said from the beginning.
 
     Attributes:
         sentences: ways to ask for it.
-        action: the first keyframe towards it.
+        action: the keyframe that would have been next.
+        keyframe: ordinal of the demo's keyframe in whose place it would have been.
     """
 
     sentences: tuple[str, ...]
     action: KeyframeAction
+    keyframe: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +135,7 @@ class Episode:
         seed: of the scene.
         success: whether the goal was reached.
         steps: what was recorded, in order of time.
-        alternatives: first keyframes towards the scene's other goals; empty where nobody could be asked.
+        alternatives: keyframes towards the scene's other goals; empty where nobody could be asked.
         metadata: further facts, JSON-able.
     """
 

@@ -190,15 +190,14 @@ class TabletopEnv:
         return ScriptedExpert(self._task, self.world, self.episode.scenario)
 
     def alternatives(self) -> tuple[Alternative, ...]:
-        """What the expert would do first from here for each other candidate."""
-        scenario = self.episode.scenario
+        """What the expert would do next for each goal that what was done so far serves as well."""
+        task, scenario = self._task, self.episode.scenario
         return tuple(
             Alternative(
-                sentences=self._task.sentences(scenario.colors[other]),
-                action=self._task.expert_action(self.world, replace(scenario, goal=other)),
+                sentences=task.sentences(task.variation_of(scenario, other)),
+                action=task.expert_action(self.world, replace(scenario, goal=other)),
             )
-            for other in range(self._task.num_candidates)
-            if other != scenario.goal
+            for other in task.rivals(self.world, scenario)
         )
 
     def save_state(self) -> bytes:
@@ -225,7 +224,7 @@ class TabletopEnv:
         """A sentence that names another object which is present, in the words of the episode's own."""
         scenario = self.episode.scenario
         wording = self.paraphrases.index(self.instruction)
-        return self._task.sentences(scenario.colors[scenario.swapped])[wording]
+        return self._task.sentences(self._task.variation_of(scenario, scenario.swapped))[wording]
 
     def success_for(self, instruction: str) -> bool:
         """Whether the goal that a sentence asks for held for a second after the last decision, and still holds.

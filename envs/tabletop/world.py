@@ -1,6 +1,6 @@
 """One compiled scene and its physics: what a task reads and arranges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -23,13 +23,27 @@ class World:
     The model is compiled once; an episode changes only colours, places of furniture and the state, so a renderer that was
     built for the model stays valid.
 
+    A suite may change the size of things. Tasks need not know: heights, points in a body's frame and joint positions are in
+    *design units*, those of the code that adds the body, and are converted here. Positions in the world are metres.
+
     Args:
         spec: the scene with the task's objects.
         instances: bodies that get an instance id of their own, in that order; bodies below them share it.
+        scales: how much larger than designed a body, with all below it, was built.
+        repaint: the colour that a body gets in place of the one a task gives it.
     """
 
-    def __init__(self, spec: mujoco.MjSpec, instances: Sequence[str]) -> None:
+    def __init__(
+        self,
+        spec: mujoco.MjSpec,
+        instances: Sequence[str],
+        *,
+        scales: Mapping[str, float] | None = None,
+        repaint: Callable[[str, Rgb], Rgb] | None = None,
+    ) -> None:
         self.model = spec.compile()
+        self._scales = scales or {}
+        self._repaint = repaint
         self.sim = Simulation(self.model)
         self.instance_names = {
             BACKGROUND_ID: "background",
@@ -38,6 +52,21 @@ class World:
         }
         self.geom_instances = self._geom_instances()
         self._initial_rgba = self.model.geom_rgba.copy()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was done in this episode yet."""
+        return float(self.sim.data.time) == 0.0
+
+    def scale(self, body: str) -> float:
+        """How much larger than designed a body is."""
+        index = self.model.body(body).id
+        while index != 0:
+            scale = self._scales.get(self.model.body(index).name)
+            if scale is not None:
+                return scale
+            index = self.model.body_parentid[index]
+        return 1.0
 
     def reset(self) -> None:
         """The initial state and colours; objects are then to be arranged."""
@@ -50,16 +79,17 @@ class World:
 
     def paint(self, body: str, rgb: Rgb) -> None:
         """Give all geoms of a body (not of the bodies below it) one colour."""
-        self.model.geom_rgba[self.model.geom_bodyid == self.model.body(body).id, :3] = rgb
+        painted = rgb if self._repaint is None else self._repaint(body, rgb)
+        self.model.geom_rgba[self.model.geom_bodyid == self.model.body(body).id, :3] = painted
 
     def put(self, body: str, pose: TablePose, height: float = 0.0) -> None:
-        """Place a free body at rest, its origin ``height`` metres above the table."""
-        self.sim.set_free_body(body, [pose.x, pose.y, height], yaw_quaternion(pose.yaw))
+        """Place a free body at rest, its origin ``height`` design units above the table."""
+        self.sim.set_free_body(body, [pose.x, pose.y, height * self.scale(body)], yaw_quaternion(pose.yaw))
 
     def fix(self, body: str, pose: TablePose, height: float = 0.0) -> None:
-        """Place furniture: a body that is fixed to the world."""
+        """Place furniture: a body that is fixed to the world; ``height`` in design units."""
         index = self.model.body(body).id
-        self.model.body_pos[index] = [pose.x, pose.y, height]
+        self.model.body_pos[index] = [pose.x, pose.y, height * self.scale(body)]
         self.model.body_quat[index] = yaw_quaternion(pose.yaw)
 
     def position(self, body: str) -> Float[np.ndarray, "3"]:
@@ -71,12 +101,12 @@ class World:
         return self.sim.data.body(body).xmat.reshape(3, 3).copy()
 
     def to_body(self, body: str, point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-        """A world point in a body's frame, metres."""
-        return self.rotation(body).T @ (point - self.position(body))
+        """A world point in a body's frame, design units."""
+        return self.rotation(body).T @ (point - self.position(body)) / self.scale(body)
 
     def to_world(self, body: str, point: Sequence[float]) -> Float[np.ndarray, "3"]:
-        """A point of a body's frame in the world, metres."""
-        return self.position(body) + self.rotation(body) @ np.asarray(point)
+        """A point of a body's frame (design units) in the world, metres."""
+        return self.position(body) + self.rotation(body) @ (np.asarray(point) * self.scale(body))
 
     def speed(self, body: str) -> float:
         """Linear speed of a body's centre of mass, m/s."""
@@ -86,8 +116,9 @@ class World:
         return float(np.linalg.norm(velocity[3:]))
 
     def joint(self, name: str) -> float:
-        """Position of a one-dimensional joint."""
-        return float(self.sim.data.joint(name).qpos[0])
+        """Position of a sliding joint, design units."""
+        body = self.model.body(self.model.jnt_bodyid[self.model.joint(name).id]).name
+        return float(self.sim.data.joint(name).qpos[0]) / self.scale(body)
 
     def held(self) -> str | None:
         """The body between the closed fingers, or None."""

@@ -31,12 +31,14 @@ def test_every_sample_aims_at_the_next_keyframe(build_episode) -> None:  # type:
     assert samples[0].paraphrases == ("lift the réd block", "raise it")
 
 
-def test_alternatives_come_with_the_same_picture_before_the_first_keyframe_only(build_episode) -> None:  # type: ignore[no-untyped-def]
+def test_alternatives_come_with_the_picture_before_their_keyframe(build_episode) -> None:  # type: ignore[no-untyped-def]
     episode = build_episode()
+    *first, last = episode.alternatives
+    episode = replace(episode, alternatives=(*first, replace(last, keyframe=1)))
     samples = list(keyframe_samples(episode, [4, 10], stride=0))
-    assert [sample.keyframe for sample in samples] == [0, 0, 0, 1]
-    own, *others, _ = samples
-    for sample, alternative in zip(others, episode.alternatives, strict=True):
+    assert [sample.keyframe for sample in samples] == [0, 0, 1, 1]
+    others = [samples[1], samples[3]]
+    for own, sample, alternative in zip(samples[::2], others, episode.alternatives, strict=True):
         assert sample.observation is own.observation
         assert sample.action is alternative.action
         assert sample.paraphrases == alternative.sentences

@@ -77,8 +77,8 @@ def keyframe_samples(
         episode: the demo.
         keyframes: indices of its keyframes, ascending.
         stride: see ``sample_instants``.
-        alternatives: on the way to the first keyframe, when nothing has been touched yet, also ask for the scene's other goals.
-            The same picture then comes with several sentences, and only the sentence tells the answers apart.
+        alternatives: also ask for the scene's other goals, where the demo tells what would have been done. The same picture
+            then comes with several sentences, and only the sentence tells the answers apart.
         source: what messages call the demo.
     """
     decision_points = {0, *keyframes}
@@ -95,8 +95,8 @@ def keyframe_samples(
             source=f"{source}, step {index}",
         )
         yield sample
-        if alternatives and ordinal == 0:
-            for other in episode.alternatives:
+        if alternatives:
+            for other in (other for other in episode.alternatives if other.keyframe == ordinal):
                 yield replace(sample, action=other.action, paraphrases=other.sentences)
 
 

@@ -180,6 +180,7 @@ def alternative_to_json(alternative: Alternative) -> dict[str, Any]:
     """An alternative as JSON values; floats keep every bit."""
     action = alternative.action
     return {
+        "keyframe": alternative.keyframe,
         "sentences": list(alternative.sentences),
         "position": action.position.tolist(),
         "quaternion_wxyz": action.quaternion.tolist(),
@@ -196,4 +197,5 @@ def alternative_from_json(values: Mapping[str, Any]) -> Alternative:
         gripper_open=values["gripper_open"],
         ignore_collisions=values["ignore_collisions"],
     )
-    return Alternative(sentences=tuple(values["sentences"]), action=action)
+    # Files of vla3d 0.1.0 have none: all their alternatives are to the first keyframe.
+    return Alternative(sentences=tuple(values["sentences"]), action=action, keyframe=values.get("keyframe", 0))

@@ -1,12 +1,13 @@
 """Recording an expert's episode: the observations of every tenth of a second, and those of the keyframes exactly."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vla3d.envs.base import KeyframeEnv
-from vla3d.types import Episode, KeyframeAction, Observation, Step
+from vla3d.types import Alternative, Episode, KeyframeAction, Observation, Step
 
 MOVING_RAD_PER_S = 0.1
 """A joint faster than this counts as moving (PerAct's threshold)."""
@@ -27,10 +28,12 @@ def record_expert(env: KeyframeEnv, seed: int, metadata: Mapping[str, Any]) -> t
     """
     recorder = _Recorder(env)
     recorder.add(env.reset(seed=seed))
-    alternatives = env.alternatives()
+    alternatives: dict[int, tuple[Alternative, ...]] = {}
     expert = env.expert()
     failure = None
+    keyframe = 0
     while True:
+        alternatives.setdefault(keyframe, tuple(replace(other, keyframe=keyframe) for other in env.alternatives()))
         action = expert.next_action()
         ticks_from = len(recorder.steps)
         result = env.step(action, recorder.tick)
@@ -39,6 +42,7 @@ def record_expert(env: KeyframeEnv, seed: int, metadata: Mapping[str, Any]) -> t
         if over or result.failure is None:
             recorder.replace_ticks_at_the_end(ticks_from)
             recorder.add(result.observation, action)
+            keyframe += 1
         if over:
             break
     episode = Episode(
@@ -49,7 +53,7 @@ def record_expert(env: KeyframeEnv, seed: int, metadata: Mapping[str, Any]) -> t
         seed=seed,
         success=result.success,
         steps=recorder.steps,
-        alternatives=alternatives,
+        alternatives=tuple(other for others in alternatives.values() for other in others),
         metadata={
             "instances": {str(number): name for number, name in env.instance_names.items()},
             "workspace": {"low": env.workspace.low, "high": env.workspace.high},

@@ -16,6 +16,9 @@ from vla3d.types import KeyframeAction
 if TYPE_CHECKING:
     from vla3d.envs.tabletop.env import TabletopEnv
 
+MAX_STEPS = 25
+"""Most decisions of an episode, whatever the task."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
@@ -47,23 +50,32 @@ class Scenario:
 
 
 class TabletopTask(ABC):
-    """A task in which one of several like things (the candidates) is named by its colour.
+    """A task in which a scene offers several goals (the candidates) and the sentence names one of them by colours.
+
+    Usually a candidate is one of several like things, and the variation is the colour that names it. Where a goal is named by
+    several colours, override ``num_variations``, ``fill``, ``candidate`` and ``variation_of``.
 
     A task keeps no state of an episode: everything is in the ``Scenario`` and the ``World``.
 
     Attributes:
         name: registered name.
         instances: bodies with an instance id in the segmentation, candidates first.
-        num_candidates: how many things a sentence could name.
+        num_candidates: how many goals a sentence could name.
         templates: sentences with a ``{color}``, at least four.
+        unseen_templates: sentences of the same meaning that no demonstration uses: for the suites alone.
         expert_keyframes: how many actions the expert needs when nothing goes wrong; the step limit is twice that.
+        manipulated: bodies that the hand moves, for the suites that change what such things look like and how large they are.
+        receiving: bodies that take them in or mark where they go, likewise.
     """
 
     name: ClassVar[str]
     instances: ClassVar[Sequence[str]]
     num_candidates: ClassVar[int]
     templates: ClassVar[Sequence[str]]
+    unseen_templates: ClassVar[Sequence[str]] = ()
     expert_keyframes: ClassVar[int]
+    manipulated: ClassVar[Sequence[str]] = ()
+    receiving: ClassVar[Sequence[str]] = ()
 
     @classmethod
     def make_env(cls, image_size: int = 128, renderer: str | None = "warp") -> "TabletopEnv":
@@ -79,17 +91,32 @@ class TabletopTask(ABC):
 
     @property
     def step_limit(self) -> int:
-        """Decisions allowed: twice the expert's."""
-        return 2 * self.expert_keyframes
+        """Decisions allowed: twice the expert's, at most ``MAX_STEPS``."""
+        return min(2 * self.expert_keyframes, MAX_STEPS)
 
-    def sentences(self, variation: int) -> tuple[str, ...]:
-        """Every sentence that asks for a variation's goal."""
-        return tuple(template.format(color=COLOR_NAMES[variation]) for template in self.templates)
+    def sentences(self, variation: int, unseen: bool = False) -> tuple[str, ...]:
+        """Every sentence that asks for a variation's goal: those of the demonstrations, or the ``unseen`` ones."""
+        return tuple(self.fill(template, variation) for template in (self.unseen_templates if unseen else self.templates))
+
+    def fill(self, template: str, variation: int) -> str:
+        """A template with the variation's colours in it."""
+        return template.format(color=COLOR_NAMES[variation])
 
     def candidate(self, scenario: Scenario, variation: int) -> int | None:
         """The candidate that a variation's sentences name in this scenario; None when no such thing is present."""
         colors = scenario.colors[: self.num_candidates]
         return colors.index(variation) if variation in colors else None
+
+    def variation_of(self, scenario: Scenario, candidate: int) -> int:
+        """The variation whose sentences name a candidate: the inverse of ``candidate``."""
+        return scenario.colors[candidate]
+
+    def rivals(self, world: World, scenario: Scenario) -> Sequence[int]:
+        """Other candidates that what was done so far serves as well as the goal: demos then also hold the way to them.
+
+        Unless overridden: all others before the first motion, none later.
+        """
+        return [other for other in range(self.num_candidates) if other != scenario.goal] if world.untouched else []
 
     @abstractmethod
     def build(self, spec: mujoco.MjSpec) -> None:

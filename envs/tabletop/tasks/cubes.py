@@ -38,9 +38,14 @@ def put_cubes(world: World, poses: tuple[TablePose, ...], colors: tuple[int, ...
         world.paint(cube, COLORS[COLOR_NAMES[color]])
 
 
+def lifted(world: World, cube: str) -> float:
+    """How far a cube is above where it stood on the table, metres."""
+    return float(world.position(cube)[2] - world.scale(cube) * CUBE_EDGE / 2)
+
+
 def pick_up(world: World, cube: str) -> KeyframeAction:
     """The expert's next action towards a cube in the air."""
     if world.held() != cube:
         return reach(world, cube_grasp(world, cube))
-    rise = CUBE_EDGE / 2 + LIFT - world.position(cube)[2]
+    rise = LIFT - lifted(world, cube)
     return straight_to(world, np.add(world.sim.tcp_pose()[:3, 3], (0.0, 0.0, rise)), gripper_open=False)

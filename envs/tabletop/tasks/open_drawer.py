@@ -36,7 +36,9 @@ class OpenDrawer(TabletopTask):
         "open the drawer with the {color} handle",
         "grasp the {color} handle and pull the drawer out",
     )
+    unseen_templates = ("get the {color} drawer out of the cabinet", "unshut the drawer that is {color}")
     expert_keyframes = 3
+    manipulated = (CABINET, *DRAWERS)
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the cabinet."""
@@ -66,6 +68,6 @@ class OpenDrawer(TabletopTask):
         drawer = DRAWERS[scenario.goal]
         if world.held() != drawer:
             return reach(world, Grasp(world.to_world(drawer, handle_position()), body_yaw(world, CABINET)))
-        rest = _PULLED_OPENING - world.joint(drawer)
+        rest = world.scale(drawer) * (_PULLED_OPENING - world.joint(drawer))
         pull = world.rotation(drawer) @ [-rest, 0.0, 0.0]
         return straight_to(world, world.sim.tcp_pose()[:3, 3] + pull, gripper_open=False)

@@ -4,10 +4,18 @@ import mujoco
 import numpy as np
 
 from vla3d.envs.tabletop.colors import distinct_colors
-from vla3d.envs.tabletop.objects import CUBE_EDGE
 from vla3d.envs.tabletop.placement import draw_layout
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
-from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, CUBE_FOOTPRINT, CUBES, NUM_CUBES, add_cubes, pick_up, put_cubes
+from vla3d.envs.tabletop.tasks.cubes import (
+    CLEARANCE,
+    CUBE_FOOTPRINT,
+    CUBES,
+    NUM_CUBES,
+    add_cubes,
+    lifted,
+    pick_up,
+    put_cubes,
+)
 from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
 
@@ -29,7 +37,9 @@ class PickAndLift(TabletopTask):
         "raise the {color} block off the table",
         "grab the {color} cube and hold it up",
     )
+    unseen_templates = ("hoist the {color} cube into the air", "let the {color} block hover above the table")
     expert_keyframes = 3
+    manipulated = CUBES
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the cubes."""
@@ -46,12 +56,12 @@ class PickAndLift(TabletopTask):
 
     def reached(self, world: World, candidate: int) -> bool:
         """Whether the cube is 10 cm above where it stood."""
-        return bool(world.position(CUBES[candidate])[2] >= CUBE_EDGE / 2 + GOAL_RISE)
+        return lifted(world, CUBES[candidate]) >= GOAL_RISE
 
     def disturbed(self, world: World, candidate: int) -> bool:
         """Whether the cube is in the hand, or off the table."""
         cube = CUBES[candidate]
-        return world.held() == cube or bool(world.position(cube)[2] > CUBE_EDGE / 2 + _OFF_THE_TABLE)
+        return world.held() == cube or lifted(world, cube) > _OFF_THE_TABLE
 
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the cube, down and close, up."""

@@ -17,6 +17,7 @@ from vla3d.envs.tabletop.tasks.cubes import (
     NUM_CUBES,
     SPAWN,
     add_cubes,
+    lifted,
     pick_up,
     put_cubes,
 )
@@ -29,8 +30,8 @@ BOX_SPAWN = SpawnRange(x=SPAWN.x, y=(-0.25, 0.25), yaw=SPAWN.yaw)
 
 _BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=BOX_SPAWN)
 _RESTING_SPEED = 0.02
-_CARRY_HEIGHT = CUBE_EDGE / 2 + 0.10
-_DROP_HEIGHT = BOX_RIM + 0.01 + CUBE_EDGE / 2
+_CARRY_HEIGHT = 0.10
+_DROP_CLEARANCE = 0.01
 
 
 class PlaceInContainer(TabletopTask):
@@ -47,7 +48,10 @@ class PlaceInContainer(TabletopTask):
         "the {color} block belongs in the box",
         "pick up the {color} cube and put it into the container",
     )
+    unseen_templates = ("store the {color} cube inside the box", "the container is where the {color} block should go")
     expert_keyframes = 4
+    manipulated = CUBES
+    receiving = (BOX,)
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the cubes and the box."""
@@ -81,10 +85,11 @@ class PlaceInContainer(TabletopTask):
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the cube, down and close, up, over the box and open."""
         cube = CUBES[scenario.goal]
-        if world.held() != cube or world.position(cube)[2] < _CARRY_HEIGHT:
+        if world.held() != cube or lifted(world, cube) < _CARRY_HEIGHT:
             return pick_up(world, cube)
         # The cube's centre goes over the box's, wherever the fingers hold it; its faces turn parallel to the walls.
         yaw = wrap(body_yaw(world, BOX), np.pi / 2)
         grip = world.sim.tcp_pose()[2, 3] - world.position(cube)[2]
-        target = np.add(world.position(BOX), (0.0, 0.0, _DROP_HEIGHT + grip))
+        height = _DROP_CLEARANCE + world.scale(cube) * CUBE_EDGE / 2 + grip
+        target = np.add(world.to_world(BOX, (0.0, 0.0, BOX_RIM)), (0.0, 0.0, height))
         return KeyframeAction(position=target, quaternion=top_down(yaw), gripper_open=True)
