@@ -1,5 +1,6 @@
 """What an environment is to the rest of the house, and how one is made by name."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -129,7 +130,7 @@ class KeyframeEnv(Protocol):
         ...
 
 
-def make_env(task: str, image_size: int = 128, renderer: str | None = "warp") -> KeyframeEnv:
+def make_env(task: str, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()) -> KeyframeEnv:
     """Build the environment of a task.
 
     Args:
@@ -137,13 +138,19 @@ def make_env(task: str, image_size: int = 128, renderer: str | None = "warp") ->
         image_size: height and width of the camera images, pixels.
         renderer: how images are made: ``"warp"``, ``"raycast"`` or ``"opengl"``; None makes none, observations then have
             no frames (for policies that do not look).
+        factors: names of what is to differ from training scenes; the simulator's own, see docs/suites.md for the tabletop's.
 
     Raises:
-        ConfigError: unknown task (with the nearest name), renderer, or image size.
+        ConfigError: unknown task (with the nearest name), renderer, factor, or image size; or the task takes no factors.
     """
     # Imported here because the built-in tasks load MuJoCo, and naming a type must not.
     from vla3d.envs.registration import find_task
 
     if image_size < 1:
         raise ConfigError(f"image_size: got {image_size}, expected at least 1 pixel; the default is 128.")
-    return find_task(task)(image_size=image_size, renderer=renderer)
+    factory = find_task(task)
+    if not factors:
+        return factory(image_size=image_size, renderer=renderer)
+    if "factors" not in inspect.signature(factory).parameters:
+        raise ConfigError(f"factors: task {task!r} takes none, got {', '.join(factors)}; leave it out of this suite.")
+    return factory(image_size=image_size, renderer=renderer, factors=tuple(factors))

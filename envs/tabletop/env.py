@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.episode import EpisodeState, pack, unpack
 from vla3d.envs.tabletop.expert import ScriptedExpert
+from vla3d.envs.tabletop.factors.base import Change
+from vla3d.envs.tabletop.factors.registry import factors_for
 from vla3d.envs.tabletop.frames import make_frames
 from vla3d.envs.tabletop.motion import MotionExecutor
 from vla3d.envs.tabletop.rendering.base import CameraImage, Renderer, make_renderer
 from vla3d.envs.tabletop.scene import CAMERA_NAMES, WORKSPACE, new_scene
-from vla3d.envs.tabletop.tasks.base import TabletopTask
+from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.world import World
 from vla3d.errors import ConfigError
 from vla3d.types import ANSWERS, Alternative, KeyframeAction, Observation, StepResult
@@ -35,9 +38,16 @@ class TabletopEnv:
         task: what to do.
         image_size: height and width of the images, pixels.
         renderer: name of a renderer; None renders nothing (observations then have no frames: physics and experts only).
+        factors: names of factors of variation (``vla3d.envs.tabletop.factors``); those that apply to the task change every
+            episode's scene. An episode's layout and goal are the same as without them.
+
+    Raises:
+        ConfigError: an unknown factor, or none of them applies.
     """
 
-    def __init__(self, task: TabletopTask, image_size: int = 128, renderer: str | None = "warp") -> None:
+    def __init__(
+        self, task: TabletopTask, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()
+    ) -> None:
         self.task = task.name
         self.workspace = WORKSPACE
         self.camera_names: Sequence[str] = CAMERA_NAMES if renderer is not None else ()
@@ -45,15 +55,14 @@ class TabletopEnv:
         self.num_variations = task.num_variations
         self.image_size = image_size
         self._task = task
-        spec = new_scene()
-        task.build(spec)
-        self.world = World(spec, task.instances)
-        self.instance_names: Mapping[int, str] = self.world.instance_names
-        self._executor = MotionExecutor(self.world.sim)
+        self._factors = factors_for(task, factors)
+        self._scene_name = "+".join([task.name, *(factor.name for factor in self._factors)])
+        self._renderer_name = renderer
         self._renderer: Renderer | None = None
-        if renderer is not None:
-            self._renderer = make_renderer(renderer, self.world.model, self.camera_names, height=image_size, width=image_size)
+        self._changes: tuple[Change, ...] = ()
         self._state: EpisodeState | None = None
+        self._set_the_stage(())
+        self.instance_names: Mapping[int, str] = self.world.instance_names
 
     @property
     def episode(self) -> EpisodeState:
@@ -75,7 +84,7 @@ class TabletopEnv:
     @property
     def paraphrases(self) -> tuple[str, ...]:
         """Every sentence that asks for the running episode's goal."""
-        return self._task.sentences(self.variation)
+        return self._sentences(self.variation)
 
     @property
     def time(self) -> float:
@@ -102,10 +111,12 @@ class TabletopEnv:
             raise ConfigError(f"seed: got {seed}, expected 0 or more.")
         # The task's name takes part, so that one seed does not give every task the same draws.
         rng = np.random.default_rng([zlib.crc32(self.task.encode()), seed])
+        if self._factors:
+            self._set_the_stage(self._draw_changes(seed))
         # Both are drawn even when given, so that giving one leaves the rest of the scene as it was.
         drawn = int(rng.integers(self.num_variations))
         variation = drawn if variation is None else _checked("variation", variation, self.num_variations)
-        sentences = self._task.sentences(variation)
+        sentences = self._sentences(variation)
         drawn = int(rng.integers(len(sentences)))
         paraphrase = drawn if paraphrase is None else _checked("paraphrase", paraphrase, len(sentences))
         scenario = self._task.draw(rng, variation)
@@ -116,11 +127,49 @@ class TabletopEnv:
             step=0,
             held=(False,) * self._task.num_candidates,
         )
-        self.world.reset()
-        self._task.arrange(self.world, scenario)
+        self._arrange(scenario)
         self.world.sim.refresh()
         self.world.run(_SETTLE_SECONDS)
         self.world.sim.data.time = 0.0
+
+    def _draw_changes(self, seed: int) -> tuple[Change, ...]:
+        """What the factors change about the scene of a seed. Each draws for itself, so that one more leaves the others' be."""
+        task, scene = self._task, zlib.crc32(self.task.encode())
+        return tuple(f.draw(np.random.default_rng([scene, seed, zlib.crc32(f.name.encode())]), task) for f in self._factors)
+
+    def _set_the_stage(self, changes: tuple[Change, ...]) -> None:
+        """Build the scene with some changes, and everything that belongs to it."""
+        self._changes = changes
+        spec = new_scene()
+        self._task.build(spec)
+        for change in changes:
+            change.edit(spec)
+        scales = {body: scale for change in changes for body, scale in change.scales().items()}
+        self.world = World(spec, self._task.instances, scales=scales, repaint=self._repaint)
+        self._executor = MotionExecutor(self.world.sim)
+        if self._renderer_name is not None:
+            self.close()
+            size = self.image_size
+            self._renderer = make_renderer(self._renderer_name, self.world.model, self.camera_names, height=size, width=size)
+
+    def _arrange(self, scenario: Scenario) -> None:
+        """Put a scenario into the world, and what the changes added around it."""
+        self.world.reset()
+        self._task.arrange(self.world, scenario)
+        for change in self._changes:
+            change.arrange(self.world, self._task, scenario)
+
+    def _repaint(self, body: str, rgb: Rgb) -> Rgb:
+        for change in self._changes:
+            rgb = change.repaint(body, rgb)
+        return rgb
+
+    def _sentences(self, variation: int) -> tuple[str, ...]:
+        """Every sentence that asks for a variation's goal in this episode's words."""
+        sentences = self._task.sentences(variation, unseen=any(change.unseen_sentences for change in self._changes))
+        for change in self._changes:
+            sentences = tuple(change.reword(sentence) for sentence in sentences)
+        return sentences
 
     def step(self, action: KeyframeAction, on_tick: Callable[[], None] | None = None) -> StepResult:
         """Carry out one action. See ``KeyframeEnv.step``."""
@@ -194,7 +243,7 @@ class TabletopEnv:
         task, scenario = self._task, self.episode.scenario
         return tuple(
             Alternative(
-                sentences=task.sentences(task.variation_of(scenario, other)),
+                sentences=self._sentences(task.variation_of(scenario, other)),
                 action=task.expert_action(self.world, replace(scenario, goal=other)),
             )
             for other in task.rivals(self.world, scenario)
@@ -202,13 +251,14 @@ class TabletopEnv:
 
     def save_state(self) -> bytes:
         """Everything that decides the rest of the episode."""
-        return pack(self.task, self.episode, self.world.sim.save())
+        return pack(self._scene_name, self.episode, self.world.sim.save())
 
     def load_state(self, state: bytes) -> None:
         """Continue exactly where ``save_state`` was called. See ``KeyframeEnv.load_state``."""
-        episode, physics = unpack(self.task, state)
-        self.world.reset()
-        self._task.arrange(self.world, episode.scenario)
+        episode, physics = unpack(self._scene_name, state)
+        if self._factors:
+            self._set_the_stage(self._draw_changes(episode.seed))
+        self._arrange(episode.scenario)
         self.world.sim.load(physics)
         self._state = episode
 
@@ -224,7 +274,7 @@ class TabletopEnv:
         """A sentence that names another object which is present, in the words of the episode's own."""
         scenario = self.episode.scenario
         wording = self.paraphrases.index(self.instruction)
-        return self._task.sentences(self._task.variation_of(scenario, scenario.swapped))[wording]
+        return self._sentences(self._task.variation_of(scenario, scenario.swapped))[wording]
 
     def success_for(self, instruction: str) -> bool:
         """Whether the goal that a sentence asks for held for a second after the last decision, and still holds.
@@ -233,7 +283,7 @@ class TabletopEnv:
             ConfigError: when the sentence is none of the task's.
         """
         for variation in range(self.num_variations):
-            if instruction in self._task.sentences(variation):
+            if instruction in self._sentences(variation):
                 candidate = self._task.candidate(self.episode.scenario, variation)
                 return candidate is not None and self.episode.held[candidate]
         raise ConfigError(

@@ -20,6 +20,8 @@ TABLE_CENTER = (0.45, 0.0)
 TABLE_SIZE = (1.2, 1.6)
 TABLE_THICKNESS = 0.04
 _FLOOR_HEIGHT = -0.75
+GROUND: tuple[str, ...] = ("table", "floor")
+"""Geoms that things stand on."""
 
 
 @dataclass(frozen=True)

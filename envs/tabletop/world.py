@@ -9,12 +9,13 @@ from jaxtyping import Float, Int16
 from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.placement import TablePose
 from vla3d.envs.tabletop.robot import PANDA
-from vla3d.envs.tabletop.scene import START_Q
+from vla3d.envs.tabletop.scene import GROUND, START_Q
 from vla3d.envs.tabletop.simulation import Simulation
 
 BACKGROUND_ID = 0
 ROBOT_ID = 1
 FIRST_OBJECT_ID = 2
+_FAR = 0.2
 
 
 class World:
@@ -114,6 +115,15 @@ class World:
         index = self.model.body(body).id
         mujoco.mj_objectVelocity(self.model, self.sim.data, mujoco.mjtObj.mjOBJ_BODY, index, velocity, 0)
         return float(np.linalg.norm(velocity[3:]))
+
+    def gap(self, body: str) -> float:
+        """Least distance from a body to any other thing but what it may stand on, metres; at most ``_FAR``."""
+        own = self.model.body(body).id
+        ground = {self.model.geom(name).id for name in GROUND}
+        others = [geom for geom in range(self.model.ngeom) if self.model.geom_bodyid[geom] != own and geom not in ground]
+        mine = [geom for geom in range(self.model.ngeom) if self.model.geom_bodyid[geom] == own]
+        model, data = self.model, self.sim.data
+        return min(mujoco.mj_geomDistance(model, data, geom, other, _FAR, None) for geom in mine for other in others)
 
     def joint(self, name: str) -> float:
         """Position of a sliding joint, design units."""

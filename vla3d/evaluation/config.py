@@ -25,6 +25,7 @@ class RolloutConfig:
         episodes: episodes of each task.
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.
         control: one of ``CONTROLS``.
+        factors: what is to differ from training scenes (``vla3d.envs.make_env``).
         num_workers: processes; 0 takes one per core.
         videos: ``"all"``, ``"failures"``, ``"none"``, or N: of each task the first N successes and the first N failures.
         rerun: also write a Rerun recording of each filmed episode (needs the ``viz`` extra).
@@ -44,6 +45,7 @@ class RolloutConfig:
     episodes: int = 25
     seed: int = 1000
     control: str = "none"
+    factors: Sequence[str] = ()
     num_workers: int = 0
     videos: str | int = 3
     rerun: bool = False
@@ -57,6 +59,7 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))
+        object.__setattr__(self, "factors", tuple(self.factors))
         object.__setattr__(self, "compare", tuple(Path(folder) for folder in self.compare))
         for name in ("out", "checkpoint", "states", "save_states"):
             value = getattr(self, name)

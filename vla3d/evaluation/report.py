@@ -76,7 +76,7 @@ def write_report(folder: Path, *, compare: Sequence[Path] = (), megabytes: float
     answers: Counter[str] = Counter()
     for part in summary["tasks"].values():
         answers.update(part["answers"])
-    page = _template().render(
+    page = template("report.html.j2").render(
         summary=summary,
         run={**_column(summary), "policy": summary["policy"], "control": summary["control"], "tasks": tasks},
         outcomes=_outcomes(list(summary["tasks"].values())),
@@ -159,10 +159,11 @@ def _settings(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*settings, *((f"{name} version", str(value)) for name, value in summary["versions"].items())]
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A page of this folder, to be rendered; it knows shares and intervals as percentages."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(percent=percent, interval=interval_text, css=lambda share: f"{100 * share:.2f}%")
-    return environment.from_string(_resource("report.html.j2"))
+    return environment.from_string(_resource(name))
 
 
 def _resource(name: str) -> str:

@@ -85,6 +85,7 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "policy": policy_name(config),
         "checkpoint_sha256": digest,
         "control": config.control,
+        **({"factors": list(config.factors)} if config.factors else {}),
         "seed": config.seed,
         "states_sha256": None if config.states is None else _states_digest(config),
         "image_size": config.image_size,

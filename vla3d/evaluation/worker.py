@@ -36,7 +36,8 @@ class Worker:
     def equipment(self, task: str) -> tuple[KeyframeEnv, Policy]:
         """The environment of a task and the policy to run in it."""
         if task not in self._envs:
-            self._envs[task] = make_env(task, image_size=self.config.image_size, renderer=self.config.renderer)
+            config = self.config
+            self._envs[task] = make_env(task, image_size=config.image_size, renderer=config.renderer, factors=config.factors)
             self._policies[task] = self._source.for_env(self._envs[task])
         return self._envs[task], self._policies[task]
 

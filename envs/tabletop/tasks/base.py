@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import mujoco
 import numpy as np
+from jaxtyping import Float
 
 from vla3d.envs.tabletop.colors import COLOR_NAMES
 from vla3d.envs.tabletop.placement import TablePose
@@ -78,11 +79,11 @@ class TabletopTask(ABC):
     receiving: ClassVar[Sequence[str]] = ()
 
     @classmethod
-    def make_env(cls, image_size: int = 128, renderer: str | None = "warp") -> "TabletopEnv":
+    def make_env(cls, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()) -> "TabletopEnv":
         """The task's environment: the factory that an entry point of ``vla3d.tasks`` names."""
         from vla3d.envs.tabletop.env import TabletopEnv  # env imports this module
 
-        return TabletopEnv(cls(), image_size=image_size, renderer=renderer)
+        return TabletopEnv(cls(), image_size=image_size, renderer=renderer, factors=factors)
 
     @property
     def num_variations(self) -> int:
@@ -117,6 +118,10 @@ class TabletopTask(ABC):
         Unless overridden: all others before the first motion, none later.
         """
         return [other for other in range(self.num_candidates) if other != scenario.goal] if world.untouched else []
+
+    def kept_free(self, world: World, scenario: Scenario) -> Float[np.ndarray, "n 3"]:
+        """Where nothing more may be put, because things move there: circles on the table of x, y and radius, metres."""
+        return np.zeros((0, 3))
 
     @abstractmethod
     def build(self, spec: mujoco.MjSpec) -> None:

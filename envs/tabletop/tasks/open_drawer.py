@@ -2,6 +2,7 @@
 
 import mujoco
 import numpy as np
+from jaxtyping import Float
 
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.expert import Grasp, body_yaw, reach, straight_to
@@ -20,6 +21,12 @@ GOAL_OPENING = 0.8 * DRAWER_TRAVEL
 _AJAR = 0.02
 # Short of the stop, so that the hand does not pull against it.
 _PULLED_OPENING = DRAWER_TRAVEL - 0.005
+
+
+def drawers_way(world: World) -> Float[np.ndarray, "n 3"]:
+    """Circles (x, y, radius, metres) over the table before the cabinet, where drawers come out and the hand pulls."""
+    places = [(x, y) for x in (0.0, -0.10, -0.20) for y in (-0.11, 0.0, 0.11)]
+    return np.array([[*world.to_world(CABINET, (x, y, 0.0))[:2], 0.12] for x, y in places])
 
 
 class OpenDrawer(TabletopTask):
@@ -53,6 +60,10 @@ class OpenDrawer(TabletopTask):
         world.fix(CABINET, scenario.poses[0])
         for drawer, color in zip(DRAWERS, scenario.colors, strict=True):
             world.paint(drawer, COLORS[COLOR_NAMES[color]])
+
+    def kept_free(self, world: World, scenario: Scenario) -> Float[np.ndarray, "n 3"]:
+        """The way of the drawers."""
+        return drawers_way(world)
 
     def reached(self, world: World, candidate: int) -> bool:
         """Whether the drawer is at least 80 % open."""

@@ -1,0 +1,1 @@
+"""What suites change about a scene: colours, textures, sizes, surroundings, physics, words, instances."""

@@ -1,0 +1,77 @@
+"""A suite's results for people: a text table, and a page with bars, intervals and a link to each row's own report."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from vla3d.evaluation.report import template
+from vla3d.evaluation.results import write_atomic
+
+
+def suite_table(summary: Mapping[str, Any]) -> str:
+    """One line per row: successes, rate, interval, the difference to the first row on the same tasks, and each task's rate."""
+    tasks = all_tasks(summary)
+    header = ["row", "success", "rate", "95 % interval", "change", *tasks]
+    lines = [header]
+    for row in summary["rows"]:
+        pooled = row["pooled"]
+        low, high = pooled["interval"]
+        change = change_to_first(summary, row)
+        lines.append(
+            [
+                row["name"],
+                f"{pooled['successes']}/{pooled['episodes']}",
+                f"{100 * pooled['rate']:.0f} %",
+                f"[{100 * low:.0f}, {100 * high:.0f}] %",
+                "" if change is None else f"{100 * change:+.0f}",
+                *(f"{100 * row['tasks'][task]['rate']:.0f} %" if task in row["tasks"] else "-" for task in tasks),
+            ]
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([texts[0], "  ".join("-" * width for width in widths), *texts[1:]])
+
+
+def all_tasks(summary: Mapping[str, Any]) -> list[str]:
+    """Every task of any row, in order of appearance."""
+    return list(dict.fromkeys(task for row in summary["rows"] for task in row["tasks"]))
+
+
+def change_to_first(summary: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
+    """Success of a row minus that of the first row on the same tasks; None for the first, and where it lacks one of them."""
+    first = summary["rows"][0]
+    if row["name"] == first["name"] or any(task not in first["tasks"] for task in row["tasks"]):
+        return None
+    parts = [first["tasks"][task] for task in row["tasks"]]
+    before = sum(part["successes"] for part in parts) / sum(part["episodes"] for part in parts)
+    return float(row["pooled"]["rate"] - before)
+
+
+def write_suite_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """Write ``report.html`` of a suite, finished or not.
+
+    Returns:
+        The path of the page, which makes no request to any other place.
+    """
+    rows = [
+        {
+            **row,
+            "label": row["name"].replace("_", " "),
+            "change": change_to_first(summary, row),
+            "link": f"rows/{row['name']}/report.html" if (folder / "rows" / row["name"] / "report.html").exists() else None,
+        }
+        for row in summary["rows"]
+    ]
+    page = template("suite.html.j2").render(
+        summary=summary,
+        rows=rows,
+        groups=list(dict.fromkeys(row["group"] for row in rows)),
+        tasks=all_tasks(summary),
+        style=Markup(files("vla3d.evaluation").joinpath("report.css").read_text(encoding="utf-8")),  # our own file
+    )
+    path = folder / "report.html"
+    write_atomic(path, page.encode())
+    return path
