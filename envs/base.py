@@ -21,6 +21,10 @@ success carries one of them all: why it failed.
 """
 
 
+class FactorDoesNotApplyError(ConfigError):
+    """None of the factors asked for changes anything of a task."""
+
+
 class KeyframeEnv(Protocol):
     """One task in one simulated world that acts on keyframe actions.
 
@@ -142,6 +146,7 @@ def make_env(task: str, image_size: int = 128, renderer: str | None = "warp", fa
 
     Raises:
         ConfigError: unknown task (with the nearest name), renderer, factor, or image size; or the task takes no factors.
+        FactorDoesNotApplyError: there are factors, and none changes anything of the task.
     """
     # Imported here because the built-in tasks load MuJoCo, and naming a type must not.
     from vla3d.envs.registration import find_task

@@ -20,6 +20,7 @@ from vla3d.training.config import TrainerConfig
 from vla3d.training.demos import DemosConfig
 from vla3d.training.run import TrainRunConfig
 
+SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
 CONFIGS = Path(str(files("vla3d"))) / "configs"
 GROUPS = ("demos", "experiment", "policy", "trainer")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]
@@ -42,8 +43,9 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
     roots = {"bench.yaml", "collect.yaml", "rollout.yaml", "train.yaml"}
+    suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
-    assert found == covered | roots | hydra | {"__init__.py"}
+    assert found == covered | roots | suites | hydra | {"__init__.py"}
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -73,7 +75,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["backbone"]) == names(PaliGemmaBackboneConfig) - DERIVED
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("collect")) == names(CollectConfig)
-    assert set(composed("rollout")) == names(RolloutConfig)
+    assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("bench")) == names(BenchConfig)
 
 
@@ -82,6 +84,7 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     fixed = {"tasks": ["open_drawer"], "out": "x"}
     assert build(CollectConfig, composed("collect") | fixed) == CollectConfig(tasks=["open_drawer"], out=Path("x"))
     rollout = composed("rollout") | fixed | {"policy": "random"}
+    assert rollout.pop("suite") == {"name": None, "rows": [], "only": []}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
     bench = {"suite": "points", "out": Path("x.json")}

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from test_tabletop_colors import lab
 
-from vla3d.envs.base import make_env
+from vla3d.envs.base import FactorDoesNotApplyError, make_env
 from vla3d.envs.registration import BUILT_IN
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, FLOOR, NEUTRAL, TABLE
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.factors import objects, palette
 from vla3d.envs.tabletop.factors.instances import LARGER_CABINET, SMALLER_CABINET
 from vla3d.envs.tabletop.factors.language import replace_words
-from vla3d.envs.tabletop.factors.registry import FACTORS, FactorDoesNotApplyError
+from vla3d.envs.tabletop.factors.registry import FACTORS
 from vla3d.envs.tabletop.factors.textures import PATTERNS, pattern
 from vla3d.errors import ConfigError
 

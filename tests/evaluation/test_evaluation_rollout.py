@@ -62,7 +62,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(rollout_module, "task_names", lambda: ("fake", "other"))
     monkeypatch.setattr(rollout_module, "WorkerPool", InProcess)
-    monkeypatch.setattr(worker, "make_env", lambda task, image_size, renderer: FakeEnv(task, image_size))
+    monkeypatch.setattr(worker, "make_env", lambda task, image_size, renderer, factors: FakeEnv(task, image_size))
     monkeypatch.setattr(worker, "work", work)
     return jobs
 
@@ -166,7 +166,7 @@ def test_a_world_that_does_not_repeat_itself_is_reported(
             self.resets = getattr(self, "resets", 0) + 1
             return super().reset(seed=seed + self.resets, **kwargs)
 
-    worker.make_env = lambda task, image_size, renderer: Whimsical(task)  # restored by the fixture's monkeypatch
+    worker.make_env = lambda task, image_size, renderer, factors: Whimsical(task)  # restored by the fixture's monkeypatch
     rollout(config(tmp_path, tasks=["fake"], episodes=1, videos="all"))
     assert "took another course than the one counted (fake 0)" in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from vla3d import __version__
 from vla3d.data.locking import DatasetLock
+from vla3d.envs.base import make_env
 from vla3d.envs.registration import task_names
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation import worker
@@ -45,13 +46,16 @@ def evaluate(config: RolloutConfig) -> Evaluation:
     """Run, or finish, an evaluation.
 
     Raises:
-        ConfigError: unknown names; a folder that holds other settings; recorded states that are missing.
+        ConfigError: unknown names; factors that change nothing of a task; a folder that holds other settings; recorded states
+            that are missing.
         CheckpointError: a checkpoint that cannot be opened.
         DatasetLockedError: another process is at work in the folder.
     """
     for task in config.tasks:
         if task not in task_names():
             raise unknown_name("task", task, task_names())
+        if config.factors:
+            make_env(task, renderer=None, factors=config.factors).close()  # refused here rather than in every worker
     settings = shared_settings(config)  # also opens the checkpoint's configuration: a wrong path fails before any work
     folder = RolloutFolder(config.out)
     jobs = plan(config)

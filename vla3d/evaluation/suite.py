@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vla3d.envs.base import make_env
+from vla3d.envs.base import FactorDoesNotApplyError, make_env
 from vla3d.envs.registration import task_names
-from vla3d.envs.tabletop.factors.registry import FactorDoesNotApplyError
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.results import write_atomic

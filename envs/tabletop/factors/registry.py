@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vla3d.envs.base import FactorDoesNotApplyError
 from vla3d.envs.tabletop.factors.base import Factor
 from vla3d.envs.tabletop.factors.instances import UnseenDrawers, UnseenHandles, UnseenShapes
 from vla3d.envs.tabletop.factors.language import TaskVariations, UnseenColors
@@ -42,10 +43,6 @@ FACTORS: dict[str, Factor] = {
         TaskVariations(),
     )
 }
-
-
-class FactorDoesNotApplyError(ConfigError):
-    """None of the factors asked for changes anything of a task."""
 
 
 def factors_for(task: TabletopTask, names: Sequence[str]) -> tuple[Factor, ...]:
