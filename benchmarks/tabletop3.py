@@ -11,21 +11,15 @@ Every run lies under ``--out`` and goes on where it was stopped; the same comman
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from learning import line, machine, total, train, vla3d
 from matplotlib.figure import Figure
 
 from vla3d.evaluation.statistics import SuccessRate, pooled
 
 TASKS = ("pick_and_lift", "place_in_container", "open_drawer")
-BIN = Path(sys.executable).parent
-PROCESSES = 2
-TOTAL_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ def main() -> None:
     for demos in options.demos:
         runs = [Run(options.out / run_name(options, seed, demos), seed, demos) for seed in options.seeds]
         for run in runs:
-            train(run, collected, options)
+            train(run.folder / "train", options.experiment, collected, run.seed, f"demos.episodes={run.demos}", *options.set)
         for control in ("none", *options.control):
             summaries = [roll_out(run, control, options) for run in runs]
             print_table(f"{options.experiment}, {demos} demos a task, control={control}", summaries, options)
@@ -77,23 +71,6 @@ def run_name(options: argparse.Namespace, seed: int, demos: int) -> str:
     return f"{options.experiment}-{demos}demos-seed{seed}{changes}"
 
 
-def train(run: Run, collected: Path, options: argparse.Namespace) -> None:
-    """Train, or go on training."""
-    begun = (run.folder / "train" / "trainer.json").exists()
-    vla3d(
-        "train",
-        f"experiment={options.experiment}",
-        f"data={collected}",
-        f"out={run.folder / 'train'}",
-        f"seed={run.seed}",
-        f"demos.episodes={run.demos}",
-        f"trainer.batch_size={TOTAL_BATCH // PROCESSES}",
-        f"resume={str(begun).lower()}",
-        *options.set,
-        launcher=(str(BIN / "torchrun"), f"--nproc-per-node={PROCESSES}", "--no-python"),
-    )
-
-
 def roll_out(run: Run, control: str, options: argparse.Namespace) -> dict:
     """Evaluate, or finish an evaluation; its summary."""
     out = run.folder / f"rollout-scenes{options.scenes}-{control}"
@@ -110,17 +87,10 @@ def roll_out(run: Run, control: str, options: argparse.Namespace) -> dict:
     return dict(json.loads((out / "rollout.json").read_text()))
 
 
-def vla3d(*arguments: str, launcher: tuple[str, ...] = ()) -> None:
-    """Run a command; stop with it when it fails."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launcher, str(BIN / "vla3d"), *arguments], check=True, env=environment)
-
-
 def print_table(title: str, summaries: list[dict], options: argparse.Namespace) -> None:
     """Success by task and in all, pooled over training seeds, with 95 % intervals."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     changes = " ".join(options.set) or "no changes"
-    print(f"\n{title}; training seeds {options.seeds}; scenes of seed {options.scenes}; {changes}; {machine}")
+    print(f"\n{title}; training seeds {options.seeds}; scenes of seed {options.scenes}; {changes}; {machine()}")
     for task, rate in by_task(summaries).items():
         print(f"  {task:<20} {line(rate)}")
     if "old_goal" in summaries[0]["pooled"]:
@@ -132,17 +102,6 @@ def by_task(summaries: list[dict]) -> dict[str, SuccessRate]:
     """Success of each task over several training seeds, and of all tasks together."""
     rates = {task: total([summary["tasks"][task] for summary in summaries]) for task in TASKS}
     return {**rates, "pooled": pooled(list(rates.values()))}
-
-
-def total(parts: list[dict]) -> SuccessRate:
-    """Several counts as one."""
-    return SuccessRate(successes=sum(part["successes"] for part in parts), episodes=sum(part["episodes"] for part in parts))
-
-
-def line(rate: SuccessRate) -> str:
-    """A rate with its interval."""
-    interval = rate.interval
-    return f"{rate.successes:>4}/{rate.episodes:<4} {rate.rate:6.1%}  [{interval.low:.1%}, {interval.high:.1%}]"
 
 
 def draw_by_demos(rates: dict[int, dict[str, SuccessRate]], title: str, path: Path) -> None:
