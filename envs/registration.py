@@ -19,6 +19,8 @@ BUILT_IN: dict[str, EntryPoint] = {
         "pick_and_lift": "PickAndLift",
         "place_in_container": "PlaceInContainer",
         "open_drawer": "OpenDrawer",
+        "push_buttons": "PushButtons",
+        "reach_target": "ReachTarget",
     }.items()
 }
 

@@ -23,7 +23,9 @@ COLOR_NAMES: tuple[str, ...] = tuple(COLORS)
 TABLE: Rgb = (0.58, 0.56, 0.53)
 FLOOR: Rgb = (0.16, 0.17, 0.18)
 CABINET: Rgb = (0.36, 0.27, 0.20)
-NEUTRAL: tuple[Rgb, ...] = (TABLE, FLOOR, CABINET)
+BUTTON_COLLAR: Rgb = (0.20, 0.20, 0.22)
+BUTTON_PRESSED: Rgb = (0.96, 0.96, 0.96)
+NEUTRAL: tuple[Rgb, ...] = (TABLE, FLOOR, CABINET, BUTTON_COLLAR, BUTTON_PRESSED)
 
 
 def color_index(name: str) -> int:

@@ -83,8 +83,13 @@ def reach(world: World, grasp: Grasp) -> KeyframeAction:
         return stay(world, gripper_open=True)
     if tool[2, 3] < _LOW and not is_above(tool, grasp):
         return rise(world)
+    return over(grasp, gripper_open=True)
+
+
+def over(grasp: Grasp, *, gripper_open: bool) -> KeyframeAction:
+    """Over a place, on a collision-free path."""
     position, quaternion = grasp.pose(APPROACH_HEIGHT)
-    return KeyframeAction(position=position, quaternion=quaternion, gripper_open=True)
+    return KeyframeAction(position=position, quaternion=quaternion, gripper_open=gripper_open)
 
 
 def is_above(tool: Float[np.ndarray, "4 4"], grasp: Grasp) -> bool:

@@ -23,6 +23,7 @@ from vla3d.types import KeyframeAction
 
 TICK_SECONDS = 0.1
 BLOCKED_DISTANCE = 0.02
+PRESSING_DISTANCE = 0.0005
 
 _SPEED = 0.5
 _ACCELERATION = 0.35
@@ -157,7 +158,7 @@ class MotionExecutor:
         return "unreachable"
 
     def _free_path(self, target: Float[np.ndarray, "4 4"]) -> list[Trajectory] | str:
-        start = self.sim.joint_targets
+        start = self._start()
         checker = CollisionChecker(self.sim)
         for candidate in ik_candidates(target, start, self._seed):
             if checker.segment_is_free(start, candidate.q):
@@ -170,6 +171,12 @@ class MotionExecutor:
         if path is None:
             return "collision"
         return [time_path(path[i : i + 2], self._dt) for i in range(len(path) - 1)]
+
+    def _start(self) -> Float[np.ndarray, "7"]:
+        """Where a free path begins: as commanded; where the arm is, when it presses on something, so that it lets go first."""
+        commanded = self.sim.joint_targets
+        off = np.linalg.norm(self.sim.tcp_pose()[:3, 3] - forward(commanded)[:3, 3])
+        return self.sim.arm_q if off > PRESSING_DISTANCE else commanded
 
     def _follow(self, trajectory: Trajectory, on_tick: Callable[[], None] | None) -> bool:
         """Run the servos along a trajectory; stop where the arm stands and return False once it is held up by something."""

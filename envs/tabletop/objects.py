@@ -10,6 +10,8 @@ from vla3d.envs.tabletop.colors import CABINET, COLORS, Rgb
 CUBE_EDGE = 0.04
 CUBE_MASS = 0.05
 
+BALL_RADIUS = 0.025
+
 BOX_INNER = 0.14
 BOX_WALL = 0.006
 BOX_RIM = 0.05
@@ -45,6 +47,19 @@ def add_cube(spec: mujoco.MjSpec, name: str) -> None:
         mass=CUBE_MASS,
         rgba=[*_UNPAINTED, 1],
         **_GRASPABLE,
+    )
+
+
+def add_marker_ball(spec: mujoco.MjSpec, name: str) -> None:
+    """Add a ball fixed in the room that nothing touches: a place to go to. Its origin is its centre."""
+    body = spec.worldbody.add_body(name=name)
+    body.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_SPHERE,
+        size=[BALL_RADIUS, 0, 0],
+        rgba=[*_UNPAINTED, 1],
+        contype=0,
+        conaffinity=0,
     )
 
 

@@ -10,11 +10,19 @@ _MAX_TRIES = 100
 
 @dataclass(frozen=True)
 class TablePose:
-    """Where something stands: metres in the world, yaw in radians about the vertical."""
+    """Where something stands: metres in the world, yaw in radians about the vertical.
+
+    Attributes:
+        x: metres.
+        y: metres.
+        yaw: radians.
+        z: height of what it stands on, or hangs at, above the table, metres.
+    """
 
     x: float
     y: float
     yaw: float
+    z: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

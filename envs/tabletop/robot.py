@@ -19,6 +19,8 @@ DH_ALPHA = np.array([0.0, -0.5, 0.5, 0.5, -0.5, 0.5, 0.5]) * np.pi
 FLANGE_OFFSET = 0.107
 HAND_YAW = -np.pi / 4
 TCP_OFFSET = 0.1034
+FINGERTIP = 0.0105
+"""How far the fingers reach beyond the tool's origin, metres."""
 
 JOINT_LOW = np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 JOINT_HIGH = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
@@ -210,7 +212,7 @@ def _add_finger(hand: Any, side: int) -> None:
         name=PANDA.pads[side],
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[0, sign * 0.0025, TCP_OFFSET - _FINGER_ROOT],
-        size=[0.0105, 0.0025, 0.0105],
+        size=[0.0105, 0.0025, FINGERTIP],
         mass=0.01,
         rgba=_PAD,
         condim=4,

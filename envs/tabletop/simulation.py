@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from vla3d.envs.tabletop.latches import Latches
 from vla3d.envs.tabletop.robot import FINGER_TRAVEL, GRIPPER_CLOSED, GRIPPER_OPEN, HOME_Q, PANDA, SERVO_DAMPING, SERVO_STIFFNESS
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -28,6 +29,7 @@ class Simulation:
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self.model = model
+        self.latches = Latches(model)
         self.data = mujoco.MjData(model)
         joints = [model.joint(name) for name in PANDA.arm_joints]
         self._arm_qpos = np.array([joint.qposadr[0] for joint in joints])
@@ -64,6 +66,8 @@ class Simulation:
         for _ in range(steps):
             # step2 integrates, step1 then derives positions and contacts of the new state: nothing read is a step late.
             mujoco.mj_step2(model, data)
+            if self.latches:
+                self.latches.catch(data)
             mujoco.mj_step1(model, data)
         if steps > 0 and not data.time > start:  # MuJoCo resets a diverged state, which sets the clock back
             raise SimulationError(f"physics diverged at t = {start:.3f} s; check the scene for overlapping or massless bodies")

@@ -84,13 +84,13 @@ class World:
         self.model.geom_rgba[self.model.geom_bodyid == self.model.body(body).id, :3] = painted
 
     def put(self, body: str, pose: TablePose, height: float = 0.0) -> None:
-        """Place a free body at rest, its origin ``height`` design units above the table."""
-        self.sim.set_free_body(body, [pose.x, pose.y, height * self.scale(body)], yaw_quaternion(pose.yaw))
+        """Place a free body at rest, its origin ``height`` design units above the pose."""
+        self.sim.set_free_body(body, [pose.x, pose.y, pose.z + height * self.scale(body)], yaw_quaternion(pose.yaw))
 
     def fix(self, body: str, pose: TablePose, height: float = 0.0) -> None:
         """Place furniture: a body that is fixed to the world; ``height`` in design units."""
         index = self.model.body(body).id
-        self.model.body_pos[index] = [pose.x, pose.y, height * self.scale(body)]
+        self.model.body_pos[index] = [pose.x, pose.y, pose.z + height * self.scale(body)]
         self.model.body_quat[index] = yaw_quaternion(pose.yaw)
 
     def position(self, body: str) -> Float[np.ndarray, "3"]:
@@ -129,6 +129,10 @@ class World:
         """Position of a sliding joint, design units."""
         body = self.model.body(self.model.jnt_bodyid[self.model.joint(name).id]).name
         return float(self.sim.data.joint(name).qpos[0]) / self.scale(body)
+
+    def latched(self) -> tuple[str, ...]:
+        """Joints whose latches have caught, in the order in which they did."""
+        return self.sim.latches.caught(self.sim.data)
 
     def held(self) -> str | None:
         """The body between the closed fingers, or None."""

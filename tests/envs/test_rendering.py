@@ -240,7 +240,7 @@ class TestWarpAgainstRays:
             assert_agrees(after[camera], rays[camera])
 
 
-@pytest.mark.parametrize("task", ["pick_and_lift", "place_in_container", "open_drawer"])
+@pytest.mark.parametrize("task", ["pick_and_lift", "place_in_container", "open_drawer", "push_buttons", "reach_target"])
 def test_built_in_tasks_look_the_same_by_warp_and_by_rays(task: str) -> None:
     seen = []
     for renderer in ("warp", "raycast"):

@@ -14,6 +14,8 @@ FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "pick_and_lift": [(False, True), (True, False), (True, False)],
     "place_in_container": [(False, True), (True, False), (True, False), (False, True)],
     "open_drawer": [(False, True), (True, False), (True, False)],
+    "push_buttons": [(False, False), (True, False)] * 3,
+    "reach_target": [(False, True), (True, True)],
 }
 
 

@@ -26,6 +26,8 @@ def test_ids() -> None:
         "vla3d/PickAndLift-v0",
         "vla3d/PlaceInContainer-v0",
         "vla3d/OpenDrawer-v0",
+        "vla3d/PushButtons-v0",
+        "vla3d/ReachTarget-v0",
     ]
     register_gymnasium()  # twice does not warn
 

@@ -1,5 +1,6 @@
-"""The three tasks: what is drawn, what is said, and when the goal holds."""
+"""The tasks: what is drawn, what is said, and when the goal holds."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -9,14 +10,16 @@ from vla3d.envs.tabletop.colors import COLOR_NAMES
 from vla3d.envs.tabletop.objects import BOX_OUTER, CUBE_EDGE, DRAWER_TRAVEL, handle_position
 from vla3d.envs.tabletop.placement import square_gap
 from vla3d.envs.tabletop.scene import WORKSPACE, new_scene
-from vla3d.envs.tabletop.tasks import cubes, open_drawer, place_in_container
+from vla3d.envs.tabletop.tasks import cubes, open_drawer, place_in_container, push_buttons, reach_target
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.tasks.open_drawer import CABINET, DRAWERS, OpenDrawer
 from vla3d.envs.tabletop.tasks.pick_and_lift import PickAndLift
 from vla3d.envs.tabletop.tasks.place_in_container import BOX, PlaceInContainer
+from vla3d.envs.tabletop.tasks.push_buttons import PushButtons
+from vla3d.envs.tabletop.tasks.reach_target import ReachTarget
 from vla3d.envs.tabletop.world import World
 
-TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer())
+TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer(), PushButtons(), ReachTarget())
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
@@ -48,6 +51,11 @@ def corners(world: World, body: str) -> np.ndarray:
     return np.concatenate(turned)
 
 
+def mentioned(sentence: str) -> frozenset[str]:
+    """The colours in a sentence."""
+    return frozenset(re.findall(rf"\b({'|'.join(COLOR_NAMES)})\b", sentence))
+
+
 @each_task
 def test_sentences(task: TabletopTask) -> None:
     said = [task.sentences(variation) for variation in range(task.num_variations)]
@@ -55,7 +63,11 @@ def test_sentences(task: TabletopTask) -> None:
     assert all(len(set(sentences)) == len(sentences) >= 4 for sentences in said)
     everything = [sentence for sentences in said for sentence in sentences]
     assert len(set(everything)) == len(everything), "a sentence that names two goals"
-    assert all(COLOR_NAMES[variation] in s for variation, sentences in enumerate(said) for s in sentences)
+    for variation, sentences in enumerate(said):
+        unseen = task.sentences(variation, unseen=True)
+        assert len(set(unseen)) >= 2 and not set(unseen) & set(sentences)
+        assert len({mentioned(sentence) for sentence in (*sentences, *unseen)}) == 1, "the same colours in other words"
+        assert mentioned(sentences[0])
 
 
 @each_task
@@ -65,18 +77,31 @@ def test_scenarios_need_the_sentence(task: TabletopTask) -> None:
         colors = scenario.colors[: task.num_candidates]
         assert len(set(scenario.colors)) == len(scenario.colors)
         assert len(colors) >= 3, "at least two distractors"
-        assert colors[scenario.goal] == scenario.variation
+        assert task.variation_of(scenario, scenario.goal) == scenario.variation
         assert task.candidate(scenario, scenario.variation) == scenario.goal
         assert scenario.swapped != scenario.goal and 0 <= scenario.swapped < task.num_candidates
         goals[scenario.goal] += 1
-    assert min(goals.values()) > 60 and len(goals) == task.num_candidates, "no body is always the named one"
+    expected = 300 / task.num_candidates
+    spread = sum((goals[index] - expected) ** 2 for index in range(task.num_candidates)) / expected
+    assert spread < task.num_candidates + 4 * np.sqrt(2 * task.num_candidates), "no goal is preferred (chi-squared)"
+
+
+@each_task
+def test_every_candidate_has_its_variation(task: TabletopTask) -> None:
+    for scenario in scenarios(task, 10):
+        named = [task.variation_of(scenario, candidate) for candidate in range(task.num_candidates)]
+        assert [task.candidate(scenario, variation) for variation in named] == list(range(task.num_candidates))
+        present = {COLOR_NAMES[color] for color in scenario.colors}
+        assert all(mentioned(task.sentences(variation)[0]) <= present for variation in named)
 
 
 @each_task
 def test_absent_color_names_no_candidate(task: TabletopTask) -> None:
     scenario = scenarios(task, 1)[0]
-    absent = next(color for color in range(task.num_variations) if color not in scenario.colors)
-    assert task.candidate(scenario, absent) is None
+    present = {COLOR_NAMES[color] for color in scenario.colors[: task.num_candidates]}
+    named = [variation for variation in range(task.num_variations) if task.candidate(scenario, variation) is not None]
+    assert len(named) == task.num_candidates
+    assert all((mentioned(task.sentences(v)[0]) <= present) is (v in named) for v in range(task.num_variations))
 
 
 @each_task
@@ -90,7 +115,9 @@ def test_spawn_ranges_are_the_contracts() -> None:
     box = place_in_container.BOX_SPAWN
     assert np.ptp(box.x) >= 0.25 and np.ptp(box.y) >= 0.50 and box.yaw >= np.pi / 4
     assert open_drawer.SPAWN.yaw >= np.radians(20) and np.ptp(open_drawer.SPAWN.y) >= 0.25
-    for task in (PickAndLift(), PlaceInContainer()):
+    for spawn in (push_buttons.SPAWN, reach_target.SPAWN):
+        assert np.ptp(spawn.x) >= 0.25 and np.ptp(spawn.y) >= 0.50
+    for task in (PickAndLift(), PlaceInContainer(), PushButtons(), ReachTarget()):
         drawn = np.array([[pose.x, pose.y] for scenario in scenarios(task) for pose in scenario.poses[: cubes.NUM_CUBES]])
         assert (np.ptp(drawn, axis=0) >= [0.25, 0.50]).all()
 

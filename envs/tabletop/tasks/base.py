@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mujoco
@@ -41,7 +41,7 @@ class Scenario:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; floats keep every bit."""
-        return {**vars(self), "colors": list(self.colors), "poses": [[p.x, p.y, p.yaw] for p in self.poses]}
+        return {**vars(self), "colors": list(self.colors), "poses": [astuple(pose) for pose in self.poses]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Scenario":
@@ -67,6 +67,7 @@ class TabletopTask(ABC):
         expert_keyframes: how many actions the expert needs when nothing goes wrong; the step limit is twice that.
         manipulated: bodies that the hand moves, for the suites that change what such things look like and how large they are.
         receiving: bodies that take them in or mark where they go, likewise.
+        grasps: whether the hand has to close on things: only then does a closed, empty hand tell of a missed grasp.
     """
 
     name: ClassVar[str]
@@ -77,6 +78,7 @@ class TabletopTask(ABC):
     expert_keyframes: ClassVar[int]
     manipulated: ClassVar[Sequence[str]] = ()
     receiving: ClassVar[Sequence[str]] = ()
+    grasps: ClassVar[bool] = True
 
     @classmethod
     def make_env(cls, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()) -> "TabletopEnv":
@@ -142,6 +144,14 @@ class TabletopTask(ABC):
     @abstractmethod
     def disturbed(self, world: World, candidate: int) -> bool:
         """Whether the robot has hold of, or has changed, a candidate: it explains a failure as ``wrong_object``."""
+
+    def wrong_object(self, world: World, scenario: Scenario) -> bool:
+        """Whether a failed episode failed for what was done to other things than the named ones.
+
+        Unless overridden: when any other candidate is disturbed.
+        """
+        others = (index for index in range(self.num_candidates) if index != scenario.goal)
+        return any(self.disturbed(world, other) for other in others)
 
     @abstractmethod
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
