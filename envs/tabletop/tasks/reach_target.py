@@ -43,6 +43,7 @@ class ReachTarget(TabletopTask):
     unseen_templates = ("let the fingers meet the {color} sphere", "the hand should end up where the {color} ball is")
     expert_keyframes = 2
     receiving = BALLS
+    grasps = False
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the balls."""
