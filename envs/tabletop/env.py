@@ -262,8 +262,7 @@ class TabletopEnv:
     def _why_failed(self) -> str:
         """The failure reason of an episode that ended without success: the most telling one first."""
         state = self.episode
-        others = (index for index in range(self._task.num_candidates) if index != state.scenario.goal)
-        if any(self._task.disturbed(self.world, other) for other in others):
+        if self._task.wrong_object(self.world, state.scenario):
             return "wrong_object"
         if state.motion_failure is not None:
             return state.motion_failure

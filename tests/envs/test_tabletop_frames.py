@@ -69,9 +69,9 @@ def test_table_points_are_on_the_table(env: TabletopEnv) -> None:
 def test_everything_a_sentence_can_name_is_seen_twice(env: TabletopEnv) -> None:
     for seed in range(15):
         observation = env.reset(seed=seed)
-        for candidate in range(env._task.num_candidates):
-            pixels = [int((f.segmentation == 2 + candidate).sum()) for f in observation.frames.values()]
-            assert sum(count >= 12 for count in pixels) >= 2, (seed, env.instance_names[2 + candidate], pixels)
+        for index in range(len(env.episode.scenario.colors)):
+            pixels = [int((f.segmentation == 2 + index).sum()) for f in observation.frames.values()]
+            assert sum(count >= 12 for count in pixels) >= 2, (seed, env.instance_names[2 + index], pixels)
 
 
 def test_named_thing_looks_its_color(env: TabletopEnv) -> None:
@@ -84,10 +84,10 @@ def test_named_thing_looks_its_color(env: TabletopEnv) -> None:
     for seed in range(10):
         observation = env.reset(seed=seed)
         scenario = env.episode.scenario
-        for candidate in range(env._task.num_candidates):
-            seen = np.concatenate([f.rgb[f.segmentation == 2 + candidate] for f in observation.frames.values()])
+        for index, color in enumerate(scenario.colors):
+            seen = np.concatenate([f.rgb[f.segmentation == 2 + index] for f in observation.frames.values()])
             guess = int(np.argmax(table @ direction(seen.astype(float).mean(axis=0))))
-            assert guess == scenario.colors[candidate]
+            assert guess == color
 
 
 def test_same_seed_same_images_and_observing_changes_nothing(env: TabletopEnv) -> None:

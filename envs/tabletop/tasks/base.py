@@ -118,6 +118,13 @@ class TabletopTask(ABC):
         """
         return [other for other in range(self.num_candidates) if other != scenario.goal] if world.untouched else []
 
+    def wrong_object(self, world: World, scenario: Scenario) -> bool:
+        """Whether the robot has meddled with what the sentence does not name: it explains a failure as ``wrong_object``.
+
+        Unless overridden: whether any other candidate is disturbed.
+        """
+        return any(self.disturbed(world, other) for other in range(self.num_candidates) if other != scenario.goal)
+
     @abstractmethod
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the task's bodies to the scene."""
@@ -136,7 +143,7 @@ class TabletopTask(ABC):
 
     @abstractmethod
     def disturbed(self, world: World, candidate: int) -> bool:
-        """Whether the robot has hold of, or has changed, a candidate: it explains a failure as ``wrong_object``."""
+        """Whether the robot has hold of, or has changed, a candidate. See ``wrong_object``."""
 
     @abstractmethod
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
