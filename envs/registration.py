@@ -20,6 +20,7 @@ BUILT_IN: dict[str, EntryPoint] = {
         "place_in_container": "PlaceInContainer",
         "open_drawer": "OpenDrawer",
         "stack_blocks": "StackBlocks",
+        "put_item_in_drawer": "PutItemInDrawer",
     }.items()
 }
 

@@ -136,11 +136,6 @@ def tool_yaw(tool: Float[np.ndarray, "4 4"]) -> float:
     return float(np.arctan2(tool[0, 1], -tool[1, 1]))
 
 
-def is_clear(world: World) -> bool:
-    """Whether the hand is empty and above everything on the table: where a new stage of a task begins."""
-    return world.held() is None and bool(world.sim.tcp_pose()[2, 3] >= _LOW)
-
-
 def stay(world: World, gripper_open: bool) -> KeyframeAction:
     """Only move the fingers."""
     tool = world.sim.tcp_pose()

@@ -17,6 +17,7 @@ FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "place_in_container": [(False, True), (True, False), (True, False), (False, True)],
     "open_drawer": [(False, True), (True, False), (True, False)],
     "stack_blocks": [*_CARRY, _RISE, *_CARRY],
+    "put_item_in_drawer": [(False, True), (True, False), (True, True), _RISE, *_CARRY],
 }
 
 

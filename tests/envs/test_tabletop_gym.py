@@ -27,6 +27,7 @@ def test_ids() -> None:
         "vla3d/PlaceInContainer-v0",
         "vla3d/OpenDrawer-v0",
         "vla3d/StackBlocks-v0",
+        "vla3d/PutItemInDrawer-v0",
     ]
     register_gymnasium()  # twice does not warn
 

@@ -9,15 +9,17 @@ from vla3d.envs.tabletop.colors import COLOR_NAMES
 from vla3d.envs.tabletop.objects import BOX_OUTER, CUBE_EDGE, DRAWER_TRAVEL, handle_position
 from vla3d.envs.tabletop.placement import square_gap
 from vla3d.envs.tabletop.scene import WORKSPACE, new_scene
-from vla3d.envs.tabletop.tasks import cubes, open_drawer, place_in_container
+from vla3d.envs.tabletop.tasks import cubes, drawers, place_in_container
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
-from vla3d.envs.tabletop.tasks.open_drawer import CABINET, DRAWERS, OpenDrawer
+from vla3d.envs.tabletop.tasks.drawers import CABINET, DRAWERS
+from vla3d.envs.tabletop.tasks.open_drawer import OpenDrawer
 from vla3d.envs.tabletop.tasks.pick_and_lift import PickAndLift
 from vla3d.envs.tabletop.tasks.place_in_container import BOX, PlaceInContainer
+from vla3d.envs.tabletop.tasks.put_item_in_drawer import PutItemInDrawer
 from vla3d.envs.tabletop.tasks.stack_blocks import StackBlocks
 from vla3d.envs.tabletop.world import World
 
-TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer(), StackBlocks())
+TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer(), StackBlocks(), PutItemInDrawer())
 ONE_COLOR = TASKS[:3]
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -109,8 +111,8 @@ def test_spawn_ranges_are_the_contracts() -> None:
     assert np.ptp(cubes.SPAWN.x) >= 0.25 and np.ptp(cubes.SPAWN.y) >= 0.50 and cubes.SPAWN.yaw >= np.pi / 4
     box = place_in_container.BOX_SPAWN
     assert np.ptp(box.x) >= 0.25 and np.ptp(box.y) >= 0.50 and box.yaw >= np.pi / 4
-    assert open_drawer.SPAWN.yaw >= np.radians(20) and np.ptp(open_drawer.SPAWN.y) >= 0.25
-    for task in (PickAndLift(), PlaceInContainer(), StackBlocks()):
+    assert drawers.SPAWN.yaw >= np.radians(20) and np.ptp(drawers.SPAWN.y) >= 0.25
+    for task in (PickAndLift(), PlaceInContainer(), StackBlocks(), PutItemInDrawer()):
         drawn = np.array([[pose.x, pose.y] for scenario in scenarios(task) for pose in scenario.poses[: cubes.NUM_CUBES]])
         assert (np.ptp(drawn, axis=0) >= [0.25, 0.50]).all()
 
