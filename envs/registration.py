@@ -21,6 +21,8 @@ BUILT_IN: dict[str, EntryPoint] = {
         "open_drawer": "OpenDrawer",
         "push_buttons": "PushButtons",
         "reach_target": "ReachTarget",
+        "stack_blocks": "StackBlocks",
+        "put_item_in_drawer": "PutItemInDrawer",
     }.items()
 }
 

@@ -66,7 +66,41 @@ def body_yaw(world: World, body: str) -> float:
 
 def cube_grasp(world: World, body: str) -> Grasp:
     """Grasp a cube at its centre; of its four equivalent grasps the one turned least."""
-    return Grasp(world.position(body), wrap(body_yaw(world, body), np.pi / 2))
+    return Grasp(world.position(body), cube_yaw(world, body))
+
+
+def cube_yaw(world: World, body: str) -> float:
+    """A cube's turn about the vertical in [-45, 45) degrees, whichever face it lies on."""
+    rotation = world.rotation(body)
+    level = 0 if abs(rotation[2, 0]) < 0.7 else 1
+    return wrap(float(np.arctan2(rotation[1, level], rotation[0, level])), np.pi / 2)
+
+
+def set_down(world: World, body: str, position: Float[np.ndarray, "3"], yaw: float) -> KeyframeAction:
+    """The next action towards the held cube let go with its centre at ``position`` (metres, world), turned by ``yaw``.
+
+    Over the place on a collision-free path, then straight down and open. The cube's centre counts, not the tool's: however it
+    sits between the fingers, it arrives at its place.
+    """
+    tool = world.sim.tcp_pose()
+    hand = tool_yaw(tool)
+    least_turned = hand + wrap(yaw - cube_yaw(world, body), np.pi / 2)
+    release = _release(world, body, position, wrap(least_turned, np.pi))
+    if is_above(tool, release):
+        target, quaternion = release.pose()
+        return KeyframeAction(position=target, quaternion=quaternion, gripper_open=True, ignore_collisions=True)
+    release = _release(world, body, position, wrap(least_turned, np.pi / 2))
+    target, quaternion = release.pose(APPROACH_HEIGHT)
+    return KeyframeAction(position=target, quaternion=quaternion, gripper_open=False)
+
+
+def _release(world: World, body: str, position: Float[np.ndarray, "3"], hand_yaw: float) -> Grasp:
+    """Where the hand that holds a body has to be, turned by ``hand_yaw``, for the body to be at ``position``."""
+    tool = world.sim.tcp_pose()
+    turn = wrap(hand_yaw - tool_yaw(tool), np.pi)
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y, z = tool[:3, 3] - world.position(body)
+    return Grasp(np.add(position, (cos * x - sin * y, sin * x + cos * y, z)), hand_yaw)
 
 
 def reach(world: World, grasp: Grasp) -> KeyframeAction:
@@ -96,10 +130,15 @@ def is_above(tool: Float[np.ndarray, "4 4"], grasp: Grasp) -> bool:
     """Whether the tool is over the grasp, turned like it, and not below it."""
     across = float(np.linalg.norm(tool[:2, 3] - grasp.position[:2]))
     height = tool[2, 3] - grasp.position[2]
-    # Column 1 of Rz(yaw) Rx(pi) is (sin, -cos, 0); the gripper is symmetric under half a turn.
-    yaw = np.arctan2(tool[0, 1], -tool[1, 1])
-    turned = abs(wrap(yaw - grasp.yaw, np.pi))
+    # The gripper is symmetric under half a turn.
+    turned = abs(wrap(tool_yaw(tool) - grasp.yaw, np.pi))
     return across < _AT_POSITION and turned < _AT_YAW and -_AT_POSITION < height < APPROACH_HEIGHT + 0.03
+
+
+def tool_yaw(tool: Float[np.ndarray, "4 4"]) -> float:
+    """Turn about the vertical of a hand that points down: the inverse of ``top_down``."""
+    # Column 1 of Rz(yaw) Rx(pi) is (sin, -cos, 0).
+    return float(np.arctan2(tool[0, 1], -tool[1, 1]))
 
 
 def stay(world: World, gripper_open: bool) -> KeyframeAction:

@@ -21,6 +21,9 @@ BOX_MASS = 0.5
 NUM_DRAWERS = 3
 DRAWER_PITCH = 0.10
 DRAWER_TRAVEL = 0.15
+DRAWER_LENGTH = DRAWER_TRAVEL + 0.02
+DRAWER_WALL = 0.006
+DRAWER_RIM = 0.064
 CABINET_WIDTH = NUM_DRAWERS * DRAWER_PITCH + 0.02
 CABINET_DEPTH = 0.19
 CABINET_HEIGHT = 0.12
@@ -30,6 +33,7 @@ HANDLE_TOP = 0.14
 HANDLE_GRASP_HEIGHT = 0.118
 DRAWER_MASS = 0.4
 
+_DRAWER_HALF = DRAWER_PITCH / 2 - 0.003
 _UNPAINTED: Rgb = next(iter(COLORS.values()))
 
 # Contact softness of the design's contract: stiff enough that a held cube does not creep out of the fingers.
@@ -122,6 +126,12 @@ def handle_position(opening: float = 0.0) -> tuple[float, float, float]:
     return (-HANDLE_CLEARANCE - opening, 0.0, HANDLE_GRASP_HEIGHT)
 
 
+def inside_drawer(point: Sequence[float] | np.ndarray) -> bool:
+    """Whether a point of a drawer's frame is between its walls, over its floor and below the rim of its sides."""
+    x, y, z = point
+    return bool(0.0 <= x <= DRAWER_LENGTH and abs(y) <= _DRAWER_HALF - DRAWER_WALL and 0.0 <= z <= DRAWER_RIM)
+
+
 def _add_drawer(case: mujoco.MjsBody, name: str, lateral: float) -> None:
     body = case.add_body(name=name, pos=[0, lateral, 0])
     body.add_joint(
@@ -134,16 +144,16 @@ def _add_drawer(case: mujoco.MjsBody, name: str, lateral: float) -> None:
         damping=[8.0],
         frictionloss=1.0,
     )
-    half, bottom, top = DRAWER_PITCH / 2 - 0.003, 0.006, CABINET_HEIGHT - 0.014
+    half, bottom, top = _DRAWER_HALF, 0.006, CABINET_HEIGHT - 0.014
     front = 0.005
     middle = (bottom + top) / 2
     mass = DRAWER_MASS / 6
     _add_box(body, f"{name}/front", [-front, 0, middle], [front, half, top - middle], mass=mass, rgb=_UNPAINTED)
-    reach = (DRAWER_TRAVEL + 0.02) / 2
-    _add_box(body, f"{name}/floor", [reach, 0, bottom + 0.003], [reach, half, 0.003], mass=mass, rgb=_UNPAINTED)
+    reach, thick = DRAWER_LENGTH / 2, DRAWER_WALL / 2
+    _add_box(body, f"{name}/floor", [reach, 0, bottom + thick], [reach, half, thick], mass=mass, rgb=_UNPAINTED)
     for side, sign in (("left", 1), ("right", -1)):
-        position = [reach, sign * (half - 0.003), 0.035]
-        _add_box(body, f"{name}/{side}", position, [reach, 0.003, 0.029], mass=mass, rgb=_UNPAINTED)
+        position = [reach, sign * (half - thick), (bottom + DRAWER_RIM) / 2]
+        _add_box(body, f"{name}/{side}", position, [reach, thick, (DRAWER_RIM - bottom) / 2], mass=mass, rgb=_UNPAINTED)
     bar_height, bar = 0.035, 0.008
     length = (HANDLE_CLEARANCE - 2 * front) / 2
     _add_box(body, f"{name}/bar", [-2 * front - length, 0, bar_height], [length, bar, bar], mass=mass, rgb=_UNPAINTED)

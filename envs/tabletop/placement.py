@@ -1,5 +1,6 @@
 """Drawing poses on the table that leave room between things."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +59,23 @@ class Footprint:
 
 
 def square_gap(first: TablePose, first_half: float, second: TablePose, second_half: float) -> float:
-    """Distance between two turned squares, metres; 0 or less when they overlap.
+    """Distance between two turned squares, metres; 0 or less when they overlap. See ``rectangle_gap``."""
+    return rectangle_gap(first, (first_half, first_half), second, (second_half, second_half))
 
-    For separate squares it is the largest separation along one of their four edge normals: the exact distance when an edge
-    faces the other square, and too small by a factor of at most ``sqrt(2)`` when two corners face each other.
+
+def rectangle_gap(
+    first: TablePose, first_half: tuple[float, float], second: TablePose, second_half: tuple[float, float]
+) -> float:
+    """Distance between two turned rectangles, metres; 0 or less when they overlap.
+
+    For separate rectangles it is the largest separation along one of their four edge normals: the exact distance when an edge
+    faces the other rectangle, and too small by a factor of at most ``sqrt(2)`` when two corners face each other.
+
+    Args:
+        first: pose of the one's centre.
+        first_half: half of its edges along its own x and y, metres.
+        second: pose of the other's centre.
+        second_half: likewise.
     """
     offset = np.array([second.x - first.x, second.y - first.y])
     gaps = []
@@ -71,10 +85,21 @@ def square_gap(first: TablePose, first_half: float, second: TablePose, second_ha
     return float(max(gaps))
 
 
-def draw_layout(rng: np.random.Generator, footprints: list[Footprint], clearance: float) -> list[TablePose]:
+def draw_layout(
+    rng: np.random.Generator,
+    footprints: list[Footprint],
+    clearance: float,
+    fits: Callable[[TablePose, Sequence[TablePose]], bool] | None = None,
+) -> list[TablePose]:
     """Draw a pose for each footprint so that every two are at least ``clearance`` apart.
 
     The whole layout is drawn again when one thing finds no place, so early ones do not crowd out late ones.
+
+    Args:
+        rng: source of the poses.
+        footprints: what is placed, in this order.
+        clearance: least distance between any two, metres.
+        fits: asked whether a pose will do beside those drawn before it.
 
     Raises:
         RuntimeError: when the ranges cannot hold the things; the task's own numbers are wrong then.
@@ -82,7 +107,7 @@ def draw_layout(rng: np.random.Generator, footprints: list[Footprint], clearance
     for _ in range(_MAX_LAYOUTS):
         poses: list[TablePose] = []
         for footprint in footprints:
-            pose = _draw_free(rng, footprint, poses, footprints, clearance)
+            pose = _draw_free(rng, footprint, poses, footprints, clearance, fits)
             if pose is None:
                 break
             poses.append(pose)
@@ -94,17 +119,23 @@ def draw_layout(rng: np.random.Generator, footprints: list[Footprint], clearance
 
 
 def _draw_free(
-    rng: np.random.Generator, footprint: Footprint, poses: list[TablePose], footprints: list[Footprint], clearance: float
+    rng: np.random.Generator,
+    footprint: Footprint,
+    poses: list[TablePose],
+    footprints: list[Footprint],
+    clearance: float,
+    fits: Callable[[TablePose, Sequence[TablePose]], bool] | None,
 ) -> TablePose | None:
     for _ in range(_MAX_TRIES):
         pose = footprint.spawn.draw(rng)
         others = zip(poses, footprints, strict=False)
-        if all(square_gap(pose, footprint.half, other, placed.half) >= clearance for other, placed in others):
+        apart = all(square_gap(pose, footprint.half, other, placed.half) >= clearance for other, placed in others)
+        if apart and (fits is None or fits(pose, poses)):
             return pose
     return None
 
 
-def _support(normal: np.ndarray, pose: TablePose, half: float) -> float:
-    """Half the width of a square along ``normal``."""
+def _support(normal: np.ndarray, pose: TablePose, half: tuple[float, float]) -> float:
+    """Half the width of a rectangle along ``normal``."""
     cos, sin = np.cos(pose.yaw), np.sin(pose.yaw)
-    return float(half * (abs(normal @ [cos, sin]) + abs(normal @ [-sin, cos])))
+    return float(half[0] * abs(normal @ [cos, sin]) + half[1] * abs(normal @ [-sin, cos]))

@@ -22,6 +22,12 @@ TCP_OFFSET = 0.1034
 FINGERTIP = 0.0105
 """How far the fingers reach beyond the tool's origin, metres."""
 
+HAND_HALF = (0.028, 0.10, 0.030)
+"""Half the extent of the hand without its fingers, along the tool's axes (the fingers open along y), metres."""
+HAND_CENTER = 0.033
+HAND_BOTTOM = TCP_OFFSET - HAND_CENTER - HAND_HALF[2]
+"""How far above the tool the hand's body begins, metres."""
+
 JOINT_LOW = np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 JOINT_HIGH = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
 VELOCITY_LIMIT = np.array([2.1750, 2.1750, 2.1750, 2.1750, 2.6100, 2.6100, 2.6100])
@@ -187,7 +193,7 @@ _LINK_SHAPES = (_shape_link1, _shape_link2, _shape_link3, _shape_link4, _shape_l
 def _add_hand(flange: Any) -> Any:
     quat = [np.cos(HAND_YAW / 2), 0, 0, np.sin(HAND_YAW / 2)]
     hand = flange.add_body(name=PANDA.hand, pos=[0, 0, FLANGE_OFFSET], quat=quat, gravcomp=1)
-    hand.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0, 0, 0.033], size=[0.028, 0.10, 0.030], mass=0.7, rgba=_DARK)
+    hand.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0, 0, HAND_CENTER], size=HAND_HALF, mass=0.7, rgba=_DARK)
     hand.add_site(name=PANDA.tcp_site, pos=[0, 0, TCP_OFFSET], size=[0.004, 0, 0], group=4)
     return hand
 

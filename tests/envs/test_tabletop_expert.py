@@ -10,12 +10,16 @@ from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.expert import RETREAT_HEIGHT, top_down, wrap
 from vla3d.types import KeyframeAction
 
+_CARRY = [(False, True), (True, False), (True, False), (False, False), (True, True)]
+_RISE = (True, True)
 FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "pick_and_lift": [(False, True), (True, False), (True, False)],
     "place_in_container": [(False, True), (True, False), (True, False), (False, True)],
     "open_drawer": [(False, True), (True, False), (True, False)],
     "push_buttons": [(False, False), (True, False)] * 3,
     "reach_target": [(False, True), (True, True)],
+    "stack_blocks": [*_CARRY, _RISE, *_CARRY],
+    "put_item_in_drawer": [(False, True), (True, False), (True, True), _RISE, *_CARRY],
 }
 
 

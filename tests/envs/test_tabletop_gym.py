@@ -28,6 +28,8 @@ def test_ids() -> None:
         "vla3d/OpenDrawer-v0",
         "vla3d/PushButtons-v0",
         "vla3d/ReachTarget-v0",
+        "vla3d/StackBlocks-v0",
+        "vla3d/PutItemInDrawer-v0",
     ]
     register_gymnasium()  # twice does not warn
 

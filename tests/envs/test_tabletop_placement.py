@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla3d.envs.tabletop.placement import Footprint, SpawnRange, TablePose, draw_layout, square_gap
+from vla3d.envs.tabletop.placement import Footprint, SpawnRange, TablePose, draw_layout, rectangle_gap, square_gap
 
 coordinate = st.floats(-0.3, 0.3)
 angle = st.floats(-3.2, 3.2)
@@ -43,6 +43,24 @@ def test_gap_is_a_tight_lower_bound_of_the_distance(x: float, y: float, yaw: flo
 def test_gap_of_two_plain_squares() -> None:
     assert square_gap(TablePose(0, 0, 0), 0.02, TablePose(0.1, 0, np.pi / 2), 0.03) == pytest.approx(0.05)
     assert square_gap(TablePose(0, 0, 0), 0.02, TablePose(0.03, 0.01, 0.3), 0.02) < 0
+
+
+def test_gap_of_rectangles_that_are_no_squares() -> None:
+    across, along = TablePose(0.0, 0.2, 0.0), TablePose(0.0, 0.2, np.pi / 2)
+    assert rectangle_gap(TablePose(0, 0, 0), (0.01, 0.1), across, (0.03, 0.05)) == pytest.approx(0.05)
+    assert rectangle_gap(TablePose(0, 0, 0), (0.01, 0.1), along, (0.03, 0.05)) == pytest.approx(0.07)
+    pose, other = TablePose(0.1, 0.0, 0.3), TablePose(0.2, 0.2, -0.7)
+    assert rectangle_gap(pose, (0.02, 0.02), other, (0.05, 0.05)) == square_gap(pose, 0.02, other, 0.05)
+
+
+def test_a_layout_can_have_a_condition_of_its_own() -> None:
+    spawn = SpawnRange(x=(0.3, 0.6), y=(-0.3, 0.3), yaw=np.pi / 4)
+    footprints = [Footprint(half=0.02, spawn=spawn)] * 3
+    for seed in range(20):
+        poses = draw_layout(
+            np.random.default_rng(seed), footprints, 0.05, fits=lambda pose, placed: all(pose.x > p.x for p in placed)
+        )
+        assert [pose.x for pose in poses] == sorted(pose.x for pose in poses)
 
 
 def test_layout_keeps_the_clearance_and_reaches_the_borders() -> None:

@@ -92,7 +92,9 @@ def test_half_a_press_springs_back(env: TabletopEnv) -> None:
     assert pressed(env.world) == () and env.world.joint(CAPS[button]) == pytest.approx(0.0, abs=2e-4)
 
 
-@pytest.mark.parametrize("offset", [(0.012, 0.0, 0.0), (0.0, -0.012, 0.0), (0.0, 0.0, 0.003), (0.0, 0.0, -0.004), (0.0, 0.0, -0.015)])
+@pytest.mark.parametrize(
+    "offset", [(0.012, 0.0, 0.0), (0.0, -0.012, 0.0), (0.0, 0.0, 0.003), (0.0, 0.0, -0.004), (0.0, 0.0, -0.015)]
+)
 def test_a_press_may_be_off_by_some_millimetres(env: TabletopEnv, offset: tuple[float, float, float]) -> None:
     """Also a press that goes too deep: the way on is planned from where the servos press, not from where the cap stops them."""
     env.begin(seed=4)

@@ -143,7 +143,7 @@ class TabletopTask(ABC):
 
     @abstractmethod
     def disturbed(self, world: World, candidate: int) -> bool:
-        """Whether the robot has hold of, or has changed, a candidate: it explains a failure as ``wrong_object``."""
+        """Whether the robot has hold of, or has changed, a candidate. See ``wrong_object``."""
 
     def wrong_object(self, world: World, scenario: Scenario) -> bool:
         """Whether a failed episode failed for what was done to other things than the named ones.

@@ -14,13 +14,13 @@ from vla3d.envs.tabletop.tasks.cubes import (
     add_cubes,
     lifted,
     pick_up,
+    picked_up,
     put_cubes,
 )
 from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
 
 GOAL_RISE = 0.10
-_OFF_THE_TABLE = 0.02
 
 
 class PickAndLift(TabletopTask):
@@ -60,8 +60,7 @@ class PickAndLift(TabletopTask):
 
     def disturbed(self, world: World, candidate: int) -> bool:
         """Whether the cube is in the hand, or off the table."""
-        cube = CUBES[candidate]
-        return world.held() == cube or lifted(world, cube) > _OFF_THE_TABLE
+        return picked_up(world, CUBES[candidate])
 
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the cube, down and close, up."""

@@ -7,16 +7,19 @@ import numpy as np
 
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.expert import body_yaw, top_down, wrap
-from vla3d.envs.tabletop.objects import BOX_OUTER, BOX_RIM, CUBE_EDGE, add_open_box, inside_open_box
+from vla3d.envs.tabletop.objects import BOX_OUTER, BOX_RIM, add_open_box, inside_open_box
 from vla3d.envs.tabletop.placement import Footprint, SpawnRange, draw_layout
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
 from vla3d.envs.tabletop.tasks.cubes import (
+    CARRY_HEIGHT,
     CLEARANCE,
     CUBE_FOOTPRINT,
     CUBES,
     NUM_CUBES,
+    RESTING_SPEED,
     SPAWN,
     add_cubes,
+    half_edge,
     lifted,
     pick_up,
     put_cubes,
@@ -29,8 +32,6 @@ BOX_SPAWN = SpawnRange(x=SPAWN.x, y=(-0.25, 0.25), yaw=SPAWN.yaw)
 """Where the middle of the box stands: its corners, too, stay in the workspace."""
 
 _BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=BOX_SPAWN)
-_RESTING_SPEED = 0.02
-_CARRY_HEIGHT = 0.10
 _DROP_CLEARANCE = 0.01
 
 
@@ -75,7 +76,7 @@ class PlaceInContainer(TabletopTask):
         """Whether the cube rests inside the walls, below the rim, and the hand is open."""
         cube = CUBES[candidate]
         inside = inside_open_box(world.to_body(BOX, world.position(cube)))
-        return world.sim.gripper_open and inside and world.speed(cube) < _RESTING_SPEED
+        return world.sim.gripper_open and inside and world.speed(cube) < RESTING_SPEED
 
     def disturbed(self, world: World, candidate: int) -> bool:
         """Whether the cube is in the hand or in the box."""
@@ -85,11 +86,11 @@ class PlaceInContainer(TabletopTask):
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the cube, down and close, up, over the box and open."""
         cube = CUBES[scenario.goal]
-        if world.held() != cube or lifted(world, cube) < _CARRY_HEIGHT:
+        if world.held() != cube or lifted(world, cube) < CARRY_HEIGHT:
             return pick_up(world, cube)
         # The cube's centre goes over the box's, wherever the fingers hold it; its faces turn parallel to the walls.
         yaw = wrap(body_yaw(world, BOX), np.pi / 2)
         grip = world.sim.tcp_pose()[2, 3] - world.position(cube)[2]
-        height = _DROP_CLEARANCE + world.scale(cube) * CUBE_EDGE / 2 + grip
+        height = _DROP_CLEARANCE + half_edge(world, cube) + grip
         target = np.add(world.to_world(BOX, (0.0, 0.0, BOX_RIM)), (0.0, 0.0, height))
         return KeyframeAction(position=target, quaternion=top_down(yaw), gripper_open=True)
