@@ -19,6 +19,7 @@ BUILT_IN: dict[str, EntryPoint] = {
         "pick_and_lift": "PickAndLift",
         "place_in_container": "PlaceInContainer",
         "open_drawer": "OpenDrawer",
+        "slide_block_to_target": "SlideBlockToTarget",
     }.items()
 }
 

@@ -28,6 +28,7 @@ TORQUE_LIMIT = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
 HOME_Q = np.array([0.0, -0.25, 0.0, -2.15, 0.0, 1.9, np.pi / 4])
 
 FINGER_TRAVEL = 0.04
+PAD_HALF = 0.0105
 SERVO_STIFFNESS = np.array([4500.0, 4500.0, 3500.0, 3500.0, 2000.0, 2000.0, 2000.0])
 # A little above critical for each joint's largest inertia, so that disturbances die out within some 50 ms.
 SERVO_DAMPING = np.array([250.0, 250.0, 180.0, 180.0, 60.0, 60.0, 60.0])
@@ -210,7 +211,7 @@ def _add_finger(hand: Any, side: int) -> None:
         name=PANDA.pads[side],
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[0, sign * 0.0025, TCP_OFFSET - _FINGER_ROOT],
-        size=[0.0105, 0.0025, 0.0105],
+        size=[PAD_HALF, 0.0025, PAD_HALF],
         mass=0.01,
         rgba=_PAD,
         condim=4,

@@ -1,4 +1,4 @@
-"""The three tasks: what is drawn, what is said, and when the goal holds."""
+"""The tasks: what is drawn, what is said, and when the goal holds."""
 
 from collections import Counter
 
@@ -14,9 +14,10 @@ from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.tasks.open_drawer import CABINET, DRAWERS, OpenDrawer
 from vla3d.envs.tabletop.tasks.pick_and_lift import PickAndLift
 from vla3d.envs.tabletop.tasks.place_in_container import BOX, PlaceInContainer
+from vla3d.envs.tabletop.tasks.slide_block_to_target import SlideBlockToTarget
 from vla3d.envs.tabletop.world import World
 
-TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer())
+TASKS = (PickAndLift(), PlaceInContainer(), OpenDrawer(), SlideBlockToTarget())
 each_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
@@ -40,11 +41,11 @@ def arrange(task: TabletopTask, world: World, scenario: Scenario) -> None:
 
 
 def corners(world: World, body: str) -> np.ndarray:
-    """Corners of a body's box geoms in the world."""
+    """Corners of the boxes around a body's geoms in the world."""
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
     data, model = world.sim.data, world.model
     geoms = np.flatnonzero(model.geom_bodyid == model.body(body).id)
-    turned = [data.geom_xpos[g] + (signs * model.geom_size[g]) @ data.geom_xmat[g].reshape(3, 3).T for g in geoms]
+    turned = [data.geom_xpos[g] + (signs * model.geom_aabb[g, 3:]) @ data.geom_xmat[g].reshape(3, 3).T for g in geoms]
     return np.concatenate(turned)
 
 
