@@ -1,4 +1,4 @@
-"""What is on the table: cubes, an open box, a round block and target squares, a cabinet with three drawers. Sizes in metres, masses in kilograms."""
+"""What is on the table: cubes, an open box, a round block, flat targets, a cabinet with drawers. Metres and kilograms."""
 
 from collections.abc import Sequence
 

@@ -26,6 +26,7 @@ def test_ids() -> None:
         "vla3d/PickAndLift-v0",
         "vla3d/PlaceInContainer-v0",
         "vla3d/OpenDrawer-v0",
+        "vla3d/SlideBlockToTarget-v0",
     ]
     register_gymnasium()  # twice does not warn
 

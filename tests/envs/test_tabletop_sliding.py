@@ -102,7 +102,7 @@ def test_the_block_cannot_be_picked_up() -> None:
     assert 0.8 * ROUND_BLOCK_RADIUS > FINGER_TRAVEL, "also when a suite makes it smaller"
     world = scene()
     executor = MotionExecutor(world.sim)
-    over = KeyframeAction(position=world.position(BLOCK) + [0, 0, 0.10], quaternion=top_down(0.0), gripper_open=True)
+    over = KeyframeAction(position=np.add(world.position(BLOCK), [0, 0, 0.1]), quaternion=top_down(0.0), gripper_open=True)
     down = KeyframeAction(position=world.position(BLOCK), quaternion=top_down(0.0), gripper_open=False, ignore_collisions=True)
     assert executor.execute(over) is None and executor.execute(down) == "collision"
 
@@ -173,7 +173,7 @@ def test_a_hand_low_beside_the_block_rises_first(env: TabletopEnv) -> None:
     block = env.world.position(BLOCK)
     aside = np.array([0.0, -np.sign(block[1]) * 0.12, 0.0])
     position = block + aside
-    env.step(KeyframeAction(position=position + [0, 0, 0.1], quaternion=top_down(0.0), gripper_open=True))
+    env.step(KeyframeAction(position=np.add(position, [0, 0, 0.1]), quaternion=top_down(0.0), gripper_open=True))
     env.step(KeyframeAction(position=position, quaternion=top_down(0.0), gripper_open=True, ignore_collisions=True))
     action = env.expert().next_action()
     assert action.ignore_collisions and action.position[2] == RETREAT_HEIGHT
