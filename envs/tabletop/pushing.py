@@ -18,6 +18,9 @@ from vla3d.types import KeyframeAction
 RUN_UP = 0.025
 """How far behind the thing the fingers are lowered, metres."""
 
+LANE_RADIUS = 0.12
+"""How far from the way the middle of a small thing must be so that neither fingers nor block run into it, metres."""
+
 # Wider than where the expert sends the hand: the thing slides into the middle between the fingers.
 _ROOM_AROUND = 0.02
 _AT_YAW = np.radians(10.0)
@@ -58,6 +61,12 @@ class Push:
         # A circle touches the inner edges of the pads: those are FINGER_TRAVEL beside its middle, PAD_HALF before the tool.
         depth = np.sqrt(self.radius**2 - FINGER_TRAVEL**2) + PAD_HALF
         return Grasp(self.center + (progress - depth) * self._direction, yaw)
+
+    def lane(self) -> Float[np.ndarray, "n 3"]:
+        """The table that fingers and thing pass over, as circles of x, y and radius, metres."""
+        first, last = self.tool(-RUN_UP).position[:2], self.center[:2] + self.way
+        middles = np.linspace(first, last, 2 + int(np.linalg.norm(last - first) / (LANE_RADIUS / 2)))
+        return np.column_stack([middles, np.full(len(middles), LANE_RADIUS)])
 
     def _is_behind(self, tool: Float[np.ndarray, "4 4"]) -> bool:
         """Whether the hand is over the run-up or in it, so placed that a straight motion pushes with both fingers."""

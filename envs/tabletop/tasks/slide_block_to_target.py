@@ -17,7 +17,7 @@ from vla3d.types import KeyframeAction
 
 NUM_TARGETS = 3
 TARGETS: tuple[str, ...] = tuple(f"target_{index}" for index in range(NUM_TARGETS))
-BLOCK = "block"
+BLOCK = "round_block"
 
 SPAWN = SpawnRange(x=(0.36, 0.66), y=(-0.25, 0.25), yaw=np.pi / 4)
 """Where the middles of block and targets are: a target's corners, too, stay in the workspace."""
@@ -75,6 +75,10 @@ class SlideBlockToTarget(TabletopTask):
         for body, color in zip((*TARGETS, BLOCK), scenario.colors, strict=True):
             world.paint(body, COLORS[COLOR_NAMES[color]])
 
+    def kept_free(self, world: World, scenario: Scenario) -> Float[np.ndarray, "n 3"]:
+        """The ways to all targets: those to the named one alone would tell which it is."""
+        return np.concatenate([self._push(world, candidate).lane() for candidate in range(NUM_TARGETS)])
+
     def reached(self, world: World, candidate: int) -> bool:
         """Whether the block rests on the table within 2 cm of the target."""
         near = np.linalg.norm(self._way(world, candidate)) <= GOAL_DISTANCE
@@ -89,8 +93,11 @@ class SlideBlockToTarget(TabletopTask):
         """Behind the block and over it, down, straight to the target with the block between the open fingers."""
         if self.reached(world, scenario.goal):
             return stay(world, gripper_open=True)
-        radius = world.scale(BLOCK) * ROUND_BLOCK_RADIUS
-        return Push(world.position(BLOCK), self._way(world, scenario.goal), radius).next_action(world)
+        return self._push(world, scenario.goal).next_action(world)
+
+    @classmethod
+    def _push(cls, world: World, candidate: int) -> Push:
+        return Push(world.position(BLOCK), cls._way(world, candidate), world.scale(BLOCK) * ROUND_BLOCK_RADIUS)
 
     @staticmethod
     def _way(world: World, candidate: int) -> Float[np.ndarray, "2"]:
