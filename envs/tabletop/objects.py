@@ -39,8 +39,8 @@ _UNPAINTED: Rgb = next(iter(COLORS.values()))
 
 # Contact softness of the design's contract: stiff enough that a held cube does not creep out of the fingers.
 _GRASPABLE = {"condim": 4, "solref": [0.01, 1.0], "friction": [1.0, 0.01, 0.0001]}
-# Smooth wood; the priority makes it count on the table, too. Fingers that sink a little press what they push onto the table: were
-# the product of the friction at the fingers and on the table 1 or more, that would wedge it fast.
+# Smooth wood; the priority makes it count on the table, too. Fingers that sink a little press what they push onto the table:
+# were the product of the friction at the fingers and on the table 1 or more, that would wedge it fast.
 _SLIDING = {**_GRASPABLE, "friction": [0.25, 0.01, 0.0001], "priority": 1}
 
 
