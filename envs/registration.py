@@ -23,6 +23,7 @@ BUILT_IN: dict[str, EntryPoint] = {
         "reach_target": "ReachTarget",
         "stack_blocks": "StackBlocks",
         "put_item_in_drawer": "PutItemInDrawer",
+        "slide_block_to_target": "SlideBlockToTarget",
     }.items()
 }
 

@@ -4,6 +4,7 @@ The pages on tasks and policies of one's own are run by test_plugins.py.
 """
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -64,6 +65,13 @@ def test_the_readme_names_every_command_and_task() -> None:
     text = (ROOT / "README.md").read_text()
     assert not [name for name in COMMANDS if f"vla3d {name}" not in text]
     assert not [task for task in task_names() if f"`{task}`" not in text]
+
+
+def test_the_page_of_the_tasks_is_what_the_classes_say() -> None:
+    task_page = runpy.run_path(str(ROOT / "benchmarks" / "task_page.py"))
+    text = task_page["page"](task_page["built_in"]())
+    assert (ROOT / "docs" / "tasks.md").read_text() == text, f"write it again: {task_page['COMMAND']}"
+    assert (ROOT / "docs" / "tasks.png").stat().st_size < 400_000
 
 
 def test_make_targets_that_are_named_exist() -> None:

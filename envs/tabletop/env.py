@@ -144,7 +144,9 @@ class TabletopEnv:
         self._task.build(spec)
         for change in changes:
             change.edit(spec)
-        scales = {body: scale for change in changes for body, scale in change.scales().items()}
+        scales: dict[str, float] = {}
+        for body, scale in (entry for change in changes for entry in change.scales().items()):
+            scales[body] = scales.get(body, 1.0) * scale
         self.world = World(spec, self._task.instances, scales=scales, repaint=self._repaint)
         self._executor = MotionExecutor(self.world.sim)
         if self._renderer_name is not None:

@@ -130,8 +130,7 @@ def is_above(tool: Float[np.ndarray, "4 4"], grasp: Grasp) -> bool:
     """Whether the tool is over the grasp, turned like it, and not below it."""
     across = float(np.linalg.norm(tool[:2, 3] - grasp.position[:2]))
     height = tool[2, 3] - grasp.position[2]
-    # The gripper is symmetric under half a turn.
-    turned = abs(wrap(tool_yaw(tool) - grasp.yaw, np.pi))
+    turned = tool_turn(tool, grasp.yaw)
     return across < _AT_POSITION and turned < _AT_YAW and -_AT_POSITION < height < APPROACH_HEIGHT + 0.03
 
 
@@ -139,6 +138,11 @@ def tool_yaw(tool: Float[np.ndarray, "4 4"]) -> float:
     """Turn about the vertical of a hand that points down: the inverse of ``top_down``."""
     # Column 1 of Rz(yaw) Rx(pi) is (sin, -cos, 0).
     return float(np.arctan2(tool[0, 1], -tool[1, 1]))
+
+
+def tool_turn(tool: Float[np.ndarray, "4 4"], yaw: float) -> float:
+    """How far a hand that points down is turned from ``yaw``, radians; the gripper is symmetric under half a turn."""
+    return abs(wrap(tool_yaw(tool) - yaw, np.pi))
 
 
 def stay(world: World, gripper_open: bool) -> KeyframeAction:

@@ -1,4 +1,4 @@
-"""What stands on the table: cubes, an open box, a cabinet with three drawers. Sizes in metres, masses in kilograms."""
+"""What is on the table: cubes, an open box, a round block, flat targets, a cabinet with drawers. Metres and kilograms."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,13 @@ BOX_WALL = 0.006
 BOX_RIM = 0.05
 BOX_OUTER = BOX_INNER + 2 * BOX_WALL
 BOX_MASS = 0.5
+
+ROUND_BLOCK_RADIUS = 0.055
+ROUND_BLOCK_HEIGHT = 0.04
+ROUND_BLOCK_MASS = 0.2
+
+TARGET_EDGE = 0.12
+TARGET_THICKNESS = 0.001
 
 NUM_DRAWERS = 3
 DRAWER_PITCH = 0.10
@@ -38,6 +45,9 @@ _UNPAINTED: Rgb = next(iter(COLORS.values()))
 
 # Contact softness of the design's contract: stiff enough that a held cube does not creep out of the fingers.
 _GRASPABLE = {"condim": 4, "solref": [0.01, 1.0], "friction": [1.0, 0.01, 0.0001]}
+# Smooth wood; the priority makes it count on the table, too. Fingers that sink a little press what they push onto the table:
+# were the product of the friction at the fingers and on the table 1 or more, that would wedge it fast.
+_SLIDING = {**_GRASPABLE, "friction": [0.25, 0.01, 0.0001], "priority": 1}
 
 
 def add_cube(spec: mujoco.MjSpec, name: str) -> None:
@@ -88,6 +98,31 @@ def inside_open_box(point: Sequence[float] | np.ndarray, margin: float = 0.0) ->
     x, y, z = point
     half = BOX_INNER / 2 - margin
     return bool(abs(x) <= half and abs(y) <= half and 0.0 <= z <= BOX_RIM)
+
+
+def add_round_block(spec: mujoco.MjSpec, name: str) -> None:
+    """Add a free round block whose origin is its centre.
+
+    It is wider than the hand opens, also at 0.8 of its size, so it cannot be picked up; and it meets two fingers alike from
+    every side, so a straight push takes it anywhere.
+    """
+    body = spec.worldbody.add_body(name=name, pos=[0, 0, ROUND_BLOCK_HEIGHT / 2])
+    body.add_freejoint(name=name)
+    body.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+        size=[ROUND_BLOCK_RADIUS, ROUND_BLOCK_HEIGHT / 2, 0],
+        mass=ROUND_BLOCK_MASS,
+        rgba=[*_UNPAINTED, 1],
+        **_SLIDING,
+    )
+
+
+def add_target(spec: mujoco.MjSpec, name: str) -> None:
+    """Add a coloured square that lies on the table and touches nothing; its origin is in the middle of its underside."""
+    body = spec.worldbody.add_body(name=name)
+    half, thickness = TARGET_EDGE / 2, TARGET_THICKNESS / 2
+    _add_box(body, name, [0, 0, thickness], [half, half, thickness], rgb=_UNPAINTED, contype=0, conaffinity=0)
 
 
 def drawer_names(name: str) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ DH_ALPHA = np.array([0.0, -0.5, 0.5, 0.5, -0.5, 0.5, 0.5]) * np.pi
 FLANGE_OFFSET = 0.107
 HAND_YAW = -np.pi / 4
 TCP_OFFSET = 0.1034
-FINGERTIP = 0.0105
-"""How far the fingers reach beyond the tool's origin, metres."""
+PAD_HALF = 0.0105
+"""Half the edge of a finger's pad. The tool's origin is between the middles of the pads, so the fingers reach this far beyond it."""
 
 HAND_HALF = (0.028, 0.10, 0.030)
 """Half the extent of the hand without its fingers, along the tool's axes (the fingers open along y), metres."""
@@ -218,7 +218,7 @@ def _add_finger(hand: Any, side: int) -> None:
         name=PANDA.pads[side],
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[0, sign * 0.0025, TCP_OFFSET - _FINGER_ROOT],
-        size=[0.0105, 0.0025, FINGERTIP],
+        size=[PAD_HALF, 0.0025, PAD_HALF],
         mass=0.01,
         rgba=_PAD,
         condim=4,

@@ -20,6 +20,7 @@ FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "reach_target": [(False, True), (True, True)],
     "stack_blocks": [*_CARRY, _RISE, *_CARRY],
     "put_item_in_drawer": [(False, True), (True, False), (True, True), _RISE, *_CARRY],
+    "slide_block_to_target": [(False, True), (True, True), (True, True)],
 }
 
 
@@ -54,7 +55,7 @@ def test_wrap() -> None:
 @pytest.mark.parametrize("task", sorted(BUILT_IN))
 def test_keyframes(task: str) -> None:
     env = tabletop(task)
-    limit = np.radians(20.5 if task == "open_drawer" else 45.5)
+    limit = np.radians({"open_drawer": 20.5, "slide_block_to_target": 90.5}.get(task, 45.5))
     for seed in range(4):
         env.reset(seed=seed)
         expert, flags = env.expert(), []

@@ -171,7 +171,7 @@ def test_scaled_things_stand_on_the_table_and_keep_their_proportions() -> None:
     np.testing.assert_allclose((low, high), np.multiply(plain.world.model.joint("cabinet/drawer_1").range, factor))
 
 
-@pytest.mark.parametrize("task", ["pick_and_lift", "place_in_container", "open_drawer"])
+@pytest.mark.parametrize("task", ["pick_and_lift", "place_in_container", "open_drawer", "slide_block_to_target"])
 def test_distractors_stand_apart_in_colors_of_their_own(task: str) -> None:
     env = make(task, ["distractors"])
     for seed in range(4):

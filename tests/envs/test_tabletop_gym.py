@@ -30,6 +30,7 @@ def test_ids() -> None:
         "vla3d/ReachTarget-v0",
         "vla3d/StackBlocks-v0",
         "vla3d/PutItemInDrawer-v0",
+        "vla3d/SlideBlockToTarget-v0",
     ]
     register_gymnasium()  # twice does not warn
 

@@ -10,7 +10,7 @@ from vla3d.envs.tabletop.buttons import BUTTON_PRESSED_TOP, BUTTON_RADIUS, add_b
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.expert import Grasp, is_above, over
 from vla3d.envs.tabletop.placement import Footprint, SpawnRange, draw_layout
-from vla3d.envs.tabletop.robot import FINGERTIP
+from vla3d.envs.tabletop.robot import PAD_HALF
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
@@ -139,7 +139,7 @@ def pressed(world: World) -> tuple[int, ...]:
 def press_pose(world: World, button: int) -> Grasp:
     """The tool when the fingertips have pushed a cap to the end of its travel."""
     top = world.to_world(BUTTONS[button], (0.0, 0.0, BUTTON_PRESSED_TOP))
-    return Grasp(np.add(top, (0.0, 0.0, FINGERTIP)), yaw=0.0)
+    return Grasp(np.add(top, (0.0, 0.0, PAD_HALF)), yaw=0.0)
 
 
 def _moves_on(world: World, done: tuple[int, ...]) -> bool:

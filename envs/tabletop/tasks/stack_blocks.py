@@ -67,7 +67,6 @@ class StackBlocks(TabletopTask):
     )
     expert_keyframes = 11
     manipulated = BLOCKS
-    receiving = BLOCKS
 
     @property
     def num_variations(self) -> int:
