@@ -12,12 +12,12 @@ from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
 from vla3d.commands.train import run_config
+from vla3d.data.demos import DemosConfig
 from vla3d.errors import ConfigError, DataError
 from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.training.config import TrainerConfig
-from vla3d.training.demos import DemosConfig
 from vla3d.training.run import TrainRunConfig
 
 SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
