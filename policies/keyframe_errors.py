@@ -1,12 +1,16 @@
 """How far predicted keyframes are from demonstrated ones: the one definition behind validation and offline evaluation."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vla3d.geometry.rotations import geodesic_angle, quaternion_to_matrix
+from vla3d.types import KeyframeAction
 
 NEAR = 0.02
 """Metres within which a predicted position counts as near."""
@@ -29,6 +33,26 @@ class Keyframes(Protocol):
 
     @property
     def ignore_collisions(self) -> Bool[Tensor, " B"]: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActionTensors:
+    """Actions stacked, as ``keyframe_errors`` takes them."""
+
+    position: Float[Tensor, "B 3"]
+    quaternion: Float[Tensor, "B 4"]
+    gripper_open: Bool[Tensor, " B"]
+    ignore_collisions: Bool[Tensor, " B"]
+
+    @classmethod
+    def of(cls, actions: Sequence[KeyframeAction]) -> Self:
+        """Stack actions, in float64."""
+        return cls(
+            position=torch.from_numpy(np.stack([action.position for action in actions])).double(),
+            quaternion=torch.from_numpy(np.stack([action.quaternion for action in actions])).double(),
+            gripper_open=torch.tensor([bool(action.gripper_open) for action in actions]),
+            ignore_collisions=torch.tensor([bool(action.ignore_collisions) for action in actions]),
+        )
 
 
 def gripper_rotation_error(predicted: Float[Tensor, "B 4"], target: Float[Tensor, "B 4"]) -> Float[Tensor, " B"]:
