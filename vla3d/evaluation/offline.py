@@ -161,9 +161,7 @@ def _judge(batch: Sequence[Question], decisions: Sequence[Decision]) -> list[Jud
     told = [look for look in looks if look is not None and look.pixel_maps is not None]
     if len(told) == len(looks):
         figures |= _look_errors(told, demonstrated.position)
-    rows = [
-        dict(zip(figures, row, strict=True)) for row in torch.stack(list(figures.values()), 1).tolist()
-    ]
+    rows = [dict(zip(figures, row, strict=True)) for row in torch.stack(list(figures.values()), 1).tolist()]
     judged = []
     for question, decision, errors in zip(batch, decisions, rows, strict=True):
         if question.named is not None:
