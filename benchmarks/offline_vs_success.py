@@ -4,7 +4,7 @@
 
 Every checkpoint that the runs of benchmarks/tabletop3.py have kept is evaluated on the same demonstrations, which no run has
 seen (``vla3d collect`` with a seed of its own), and paired with its rollout on nominal test scenes. A rollout is found by the
-digest of the checkpoint that it measured; with ``--roll-out`` missing ones are run. Every figure of ``vla3d evaluate`` then gets
+digest of the checkpoint that it measured; with ``--roll-out`` missing ones are run. Every figure of ``vla3d evaluate`` gets
 Spearman's rank correlation with the success rate, overall and by task. What is done is kept: the same command goes on.
 """
 
@@ -212,8 +212,8 @@ def table(rows: Sequence[Row], measured: Sequence[Measured], options: argparse.N
     lines = [
         f"{len(measured)} checkpoints; offline on {demos} demonstrations, {' or '.join(map(str, episodes))} episodes each in "
         f"the simulator (scenes of seed {options.scenes}); {machine}; {date.today()}. Spearman's rank correlation with the "
-        "success rate, bootstrap 95 % interval over checkpoints, permutation p value (checkpoints of one run are alike, so both "
-        "flatter); –: one of the two is the same for all.",
+        "success rate, bootstrap 95 % interval over checkpoints, permutation p value (checkpoints of one run are alike, so "
+        "both flatter); –: one of the two is the same for all.",
         "",
         f"| offline figure | {' | '.join(tasks)} |",
         f"| --- |{' --- |' * len(tasks)}",
