@@ -18,12 +18,23 @@ class PolicyExplanation:
         views: rendered views of each of the L looks, RGB in [0, 1].
         heatmaps: probability over the pixels of each view of each look; every map sums to 1.
         positions: the 3D point each look settled on, world metres.
+        pixel_maps: where each view of each look shows a world point: ``map @ [x, y, z, 1]`` is its pixel coordinate (x right,
+            y down, pixel centres at half-integers); None when the policy does not tell.
     """
 
     view_names: tuple[str, ...]
     views: Float32[np.ndarray, "L V 3 R R"]
     heatmaps: Float32[np.ndarray, "L V R R"]
     positions: Float32[np.ndarray, "L 3"]
+    pixel_maps: Float32[np.ndarray, "L V 2 4"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decision:
+    """What a policy answers to one observation, and what it looked at."""
+
+    action: KeyframeAction
+    explanation: PolicyExplanation | None
 
 
 class Policy(ABC):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from vla3d.data.samples import KeyframeSample
 from vla3d.errors import CheckpointError
-from vla3d.policies.base import Policy
+from vla3d.policies.base import Decision, Policy
 from vla3d.policies.registry import policy_class
+from vla3d.types import Observation
 
 CONFIG_FILE = "policy.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -81,6 +82,17 @@ class LearnedPolicy(nn.Module, Policy):
     @abstractmethod
     def metrics(self, batch: Any) -> dict[str, float]:
         """Means over the batch of what validation reports."""
+
+    @torch.no_grad()
+    def decide(self, observations: Sequence[Observation]) -> list[Decision]:
+        """What ``act`` would answer to each of several observations that have nothing to do with each other.
+
+        One after another; a policy that can read them in one batch overrides this.
+
+        Raises:
+            ObservationError: when an observation lacks what the policy needs.
+        """
+        return [Decision(action=self.act(observation), explanation=self.explain()) for observation in observations]
 
     @abstractmethod
     def architecture(self) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
 from vla3d.commands.train import run_config
+from vla3d.data.demos import DemosConfig
 from vla3d.errors import ConfigError, DataError
 from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.config import RolloutConfig
+from vla3d.evaluation.offline_config import EvaluateConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.training.config import TrainerConfig
-from vla3d.training.demos import DemosConfig
 from vla3d.training.run import TrainRunConfig
 
 SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
@@ -42,7 +43,7 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "rollout.yaml", "train.yaml"}
+    roots = {"bench.yaml", "collect.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml"}
     suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
@@ -76,6 +77,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
+    assert set(composed("evaluate")) == names(EvaluateConfig)
     assert set(composed("bench")) == names(BenchConfig)
 
 
@@ -87,6 +89,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert rollout.pop("suite") == {"name": None, "rows": [], "only": []}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
+    evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
+    assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
     bench = {"suite": "points", "out": Path("x.json")}
     assert build(BenchConfig, composed("bench") | bench) == BenchConfig(**bench)
 

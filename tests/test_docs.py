@@ -45,7 +45,8 @@ def test_programs_run(page: str, printed: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_commands_compose(page: Path) -> None:
     """Every key and option that a page types exists."""
-    for line in re.findall(r"(?:^|`)(vla3d (?:bench|collect|train|rollout) [^`\n]*)", page.read_text(), flags=re.MULTILINE):
+    composing = "|".join(name for name, command in COMMANDS.items() if command.config)
+    for line in re.findall(rf"(?:^|`)(vla3d (?:{composing}) [^`\n]*)", page.read_text(), flags=re.MULTILINE):
         words = shlex.split(line)[1:]
         # Without what comes from the package of docs/your_own_policy.md, and without flags.
         keys = [word for word in words[1:] if "=" in word and not word.startswith(("hydra.", "policy=tiny"))]

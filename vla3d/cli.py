@@ -49,6 +49,12 @@ COMMANDS: dict[str, Command] = {
         "rollout",
         {"policy": "policy.name"},
     ),
+    "evaluate": Command(
+        "compare a policy's keyframes with those of demonstrations, without a simulator",
+        "vla3d.commands.evaluate:main",
+        "evaluate",
+        {"demos": "demos.split"},
+    ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="suite"
     ),

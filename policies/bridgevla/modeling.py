@@ -16,7 +16,7 @@ from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.data.samples import KeyframeSample
 from vla3d.geometry.transforms import SimilarityTransform
 from vla3d.geometry.workspace import workspace_to_cube
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision, PolicyExplanation
 from vla3d.policies.bridgevla.augmentation import augment, crop
 from vla3d.policies.bridgevla.config import BridgeVLAConfig
 from vla3d.policies.bridgevla.prediction import Prediction, keyframe_metrics
@@ -148,6 +148,13 @@ class BridgeVLA(LearnedPolicy):
     def _pixels(self, points: Float[Tensor, "B 3"]) -> Float[Tensor, "B V 2"]:
         return project_to_views(points[:, None], self.view_set, self.config.backbone.resolution)[:, 0]
 
+    def _pixel_maps(self, to_view: SimilarityTransform, batch: int) -> Float[Tensor, "B V 2 4"]:
+        """The affine maps from the world to the pixels of each view, read off at the origin and one step along each axis."""
+        corners = torch.cat([torch.eye(3), torch.zeros(1, 3)]).to(self.low.device).expand(batch, 4, 3)
+        pixels = project_to_views(to_view.apply(corners), self.view_set, self.config.backbone.resolution)
+        origin = pixels[:, 3:]
+        return torch.cat([pixels[:, :3] - origin, origin], dim=1).permute(0, 2, 3, 1)
+
     def _action_outputs(
         self, grid: Float[Tensor, "B V gh gw D"], pixels: Float[Tensor, "B V 2"]
     ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B 2"], Float[Tensor, "B 2"]]:
@@ -202,7 +209,8 @@ class BridgeVLA(LearnedPolicy):
         coarse_heat = heatmap_probabilities(coarse.heatmap_logits)
         coarse_point, _ = lift_heatmaps(coarse_heat, self.view_set)
         to_zoom = SimilarityTransform.about(coarse_point, self.config.zoom)
-        fine = self.look(batch, to_zoom.compose(to_cube), text)
+        zoomed = to_zoom.compose(to_cube)
+        fine = self.look(batch, zoomed, text)
         fine_heat = heatmap_probabilities(fine.heatmap_logits)
         fine_point, _ = lift_heatmaps(fine_heat, self.view_set, refine=True)
         rotation, gripper, collisions = self._action_outputs(fine.grid, self._pixels(fine_point))
@@ -215,36 +223,34 @@ class BridgeVLA(LearnedPolicy):
             ignore_collisions=collisions.argmax(dim=-1).bool(),
             views=torch.stack([coarse.views, fine.views], dim=1),
             heatmaps=torch.stack([coarse_heat, fine_heat], dim=1),
+            pixel_maps=torch.stack([self._pixel_maps(transform, len(coarse_point)) for transform in (to_cube, zoomed)], dim=1),
         )
 
     def metrics(self, batch: BridgeVLABatch) -> dict[str, float]:
         """Keyframe errors of ``predict`` on the recorded sentences: what a rollout would have done."""
         prediction = self.predict(batch, self.backbone.tokenize([options[0] for options in batch.sentences]))
-        return keyframe_metrics(prediction, batch, self._heatmap_hits(prediction, batch))
-
-    def _heatmap_hits(self, prediction: Prediction, batch: BridgeVLABatch, radius: float = 3.0) -> Tensor:
-        """Which first-look heatmaps peak within ``radius`` pixels of the target, (B, V)."""
-        pixels = self._pixels(self._to_cube().apply(batch.position))
-        heat = prediction.heatmaps[:, 0]
-        peak = heat.flatten(2).argmax(dim=-1)
-        at = torch.stack([peak % heat.shape[-1], peak // heat.shape[-1]], dim=-1) + 0.5
-        return (at - pixels).norm(dim=-1) <= radius
+        return keyframe_metrics(prediction, batch)
 
     def act(self, observation: Observation) -> KeyframeAction:
         """The next keyframe; with ``mask_text`` set, from the images alone."""
-        device = self.low.device
-        points, colors = observed_cloud(observation, self.config.cameras, self.config.workspace)
-        batch = collate_samples([unlabelled_sample(points, colors, proprioception(observation))]).to(device)
-        text = self.backbone.blank(1) if self.mask_text else self.backbone.tokenize([observation.instruction])
-        prediction = self.predict(batch, text)
-        positions = torch.cat([prediction.coarse_position, prediction.position])
-        self._explanation = PolicyExplanation(
-            view_names=tuple(self.config.views),
-            views=prediction.views[0].float().cpu().numpy(),
-            heatmaps=prediction.heatmaps[0].float().cpu().numpy(),
-            positions=positions.float().cpu().numpy(),
-        )
-        return prediction.action(0)
+        (decision,) = self.decide([observation])
+        self._explanation = decision.explanation
+        return decision.action
+
+    @torch.no_grad()
+    def decide(self, observations: Sequence[Observation]) -> list[Decision]:
+        """See ``LearnedPolicy.decide``; all observations in one batch."""
+        config = self.config
+        samples = [
+            unlabelled_sample(*observed_cloud(seen, config.cameras, config.workspace), proprioception(seen))
+            for seen in observations
+        ]
+        if self.mask_text:
+            text = self.backbone.blank(len(samples))
+        else:
+            text = self.backbone.tokenize([seen.instruction for seen in observations])
+        prediction = self.predict(collate_samples(samples).to(self.low.device), text)
+        return [prediction.decision(row, config.views) for row in range(len(samples))]
 
     def explain(self) -> PolicyExplanation | None:
         """Views, heatmaps and points of both looks of the last ``act``."""

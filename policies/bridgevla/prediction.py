@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vla3d.geometry.rotations import geodesic_angle, quaternion_to_matrix
+from vla3d.policies.base import Decision, PolicyExplanation
 from vla3d.policies.bridgevla.processor import BridgeVLABatch
+from vla3d.policies.keyframe_errors import keyframe_errors, look_errors
 from vla3d.types import KeyframeAction
 
 
@@ -23,6 +24,7 @@ class Prediction:
         ignore_collisions: whether to move straight.
         views: what each look saw.
         heatmaps: probabilities over the pixels of each view of each look.
+        pixel_maps: where each view of each look shows a world point, see ``PolicyExplanation``.
     """
 
     position: Float[Tensor, "B 3"]
@@ -32,6 +34,7 @@ class Prediction:
     ignore_collisions: Bool[Tensor, " B"]
     views: Float[Tensor, "B L V 3 R R"]
     heatmaps: Float[Tensor, "B L V R R"]
+    pixel_maps: Float[Tensor, "B L V 2 4"]
 
     def action(self, row: int) -> KeyframeAction:
         """One row as an action."""
@@ -42,26 +45,21 @@ class Prediction:
             ignore_collisions=bool(self.ignore_collisions[row]),
         )
 
+    def decision(self, row: int, view_names: tuple[str, ...]) -> Decision:
+        """One row as an action, with what was looked at."""
+        positions = torch.stack([self.coarse_position[row], self.position[row]])
+        explanation = PolicyExplanation(
+            view_names=view_names,
+            views=self.views[row].float().cpu().numpy(),
+            heatmaps=self.heatmaps[row].float().cpu().numpy(),
+            positions=positions.float().cpu().numpy(),
+            pixel_maps=self.pixel_maps[row].float().cpu().numpy(),
+        )
+        return Decision(action=self.action(row), explanation=explanation)
 
-def gripper_rotation_error(predicted: Float[Tensor, "B 4"], target: Float[Tensor, "B 4"]) -> Float[Tensor, " B"]:
-    """Angle in radians to the nearer of the two grasps that a parallel gripper cannot tell apart."""
-    first, second = quaternion_to_matrix(predicted), quaternion_to_matrix(target)
-    half_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0], device=second.device, dtype=second.dtype))
-    return torch.minimum(geodesic_angle(first, second), geodesic_angle(first, second @ half_turn))
 
-
-def keyframe_metrics(prediction: Prediction, batch: BridgeVLABatch, heatmap_hits: Bool[Tensor, "B V"]) -> dict[str, float]:
+def keyframe_metrics(prediction: Prediction, batch: BridgeVLABatch) -> dict[str, float]:
     """Means over a batch: errors in millimetres and degrees, and shares of right answers."""
-    fine = (prediction.position - batch.position).norm(dim=-1)
-    coarse = (prediction.coarse_position - batch.position).norm(dim=-1)
-    angle = torch.rad2deg(gripper_rotation_error(prediction.quaternion, batch.quaternion))
-    values = {
-        "position_error_mm": 1000 * fine,
-        "coarse_position_error_mm": 1000 * coarse,
-        "within_2cm": fine < 0.02,
-        "rotation_error_deg": angle,
-        "heatmap_hit_rate": heatmap_hits.float().mean(dim=-1),
-        "gripper_accuracy": prediction.gripper_open == batch.gripper_open,
-        "collision_accuracy": prediction.ignore_collisions == batch.ignore_collisions,
-    }
-    return {name: float(value.float().mean()) for name, value in values.items()}
+    looks = look_errors(prediction.coarse_position, prediction.heatmaps, prediction.pixel_maps, batch.position)
+    errors = keyframe_errors(prediction, batch) | looks
+    return {name: float(value.float().mean()) for name, value in errors.items()}

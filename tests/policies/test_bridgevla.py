@@ -14,7 +14,7 @@ from vla3d.errors import CheckpointError, ConfigError, InstructionError, Observa
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLA, BridgeVLAConfig
 from vla3d.policies.bridgevla.augmentation import augment, crop
 from vla3d.policies.bridgevla.modeling import sample_grid
-from vla3d.policies.bridgevla.prediction import gripper_rotation_error
+from vla3d.policies.keyframe_errors import gripper_rotation_error
 from vla3d.policies.learned import load_policy
 from vla3d.types import Observation, RgbdFrame
 

@@ -10,7 +10,7 @@ from vla3d.commands.building import RUNS, build, dated_folder, recorded
 from vla3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vla3d.training.demos import DemosConfig
+    from vla3d.data.demos import DemosConfig
     from vla3d.training.run import TrainRunConfig
     from vla3d.training.trainer import TrainResult
 
@@ -54,7 +54,7 @@ def run_config(values: Mapping[str, Any]) -> "TrainRunConfig":
     if issubclass(cls, LearnedPolicy):
         cls.check_config(config)  # what cannot be trained is refused before anything is collected
 
-    from vla3d.training.demos import DemosConfig
+    from vla3d.data.demos import DemosConfig
     from vla3d.training.run import TrainRunConfig
 
     return build(

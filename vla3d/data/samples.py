@@ -23,6 +23,7 @@ class KeyframeSample:
         task: name of the task.
         keyframe: ordinal of the predicted keyframe in its demo, from 0.
         from_keyframe: whether the instant is itself a decision point (the start or a keyframe), as in a rollout.
+        step: the recorded step that is seen.
         source: the demo and the step it was taken from, for messages.
     """
 
@@ -32,6 +33,7 @@ class KeyframeSample:
     task: str
     keyframe: int
     from_keyframe: bool
+    step: int = 0
     source: str = "sample"
 
 
@@ -92,6 +94,7 @@ def keyframe_samples(
             task=episode.task,
             keyframe=ordinal,
             from_keyframe=index in decision_points,
+            step=index,
             source=f"{source}, step {index}",
         )
         yield sample

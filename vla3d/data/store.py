@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
@@ -47,6 +47,18 @@ class EpisodeRef:
 
     def __str__(self) -> str:
         return f"{self.task}/{self.attempt:06d}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The inverse of ``str``.
+
+        Raises:
+            ValueError: for a text that names no episode.
+        """
+        task, slash, attempt = text.rpartition("/")
+        if not (task and slash and attempt.isdecimal()):
+            raise ValueError(f"got {text!r}, expected an episode's name such as 'pick_and_lift/000012'")
+        return cls(task, int(attempt))
 
     def folder(self, dataset: Path) -> Path:
         """Where the episode lies."""

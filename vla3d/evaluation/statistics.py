@@ -1,8 +1,11 @@
-"""Success rates with their uncertainty."""
+"""Success rates and medians with their uncertainty."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
 
 Z_95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
@@ -76,3 +79,42 @@ def pooled(rates: Iterable[SuccessRate]) -> SuccessRate:
     """All episodes counted as one sample; every episode weighs the same, so longer tasks' lists weigh more."""
     listed = list(rates)
     return SuccessRate(successes=sum(r.successes for r in listed), episodes=sum(r.episodes for r in listed))
+
+
+_AT_ONCE = 100  # resamples held in memory together
+
+
+def bootstrap_median_interval(
+    values: Float[np.ndarray, " N"], groups: Int[np.ndarray, " N"], *, seed: int = 0, resamples: int = 2000
+) -> tuple[float, float] | None:
+    """Percentile 95 % bootstrap interval of a median (Efron and Tibshirani 1993, chapter 13).
+
+    Whole groups are drawn with replacement (a cluster bootstrap): what comes from one demonstration varies less than what comes
+    from different ones, and drawing values one by one would make the interval too narrow.
+
+    Args:
+        values: finite numbers.
+        groups: which group each value comes from, numbers from 0.
+        seed: of the draws.
+        resamples: how many medians the interval is read from.
+
+    Returns:
+        Lower and upper end; None with fewer than two groups, where nothing is known of how they vary.
+    """
+    names, members = np.unique(groups, return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return None
+    order = np.argsort(values, kind="stable")
+    ordered, members = np.asarray(values, dtype=np.float64)[order], members[order]
+    rng = np.random.default_rng(seed)
+    medians: list[np.ndarray] = []
+    for start in range(0, resamples, _AT_ONCE):
+        draws = rng.multinomial(count, np.full(count, 1 / count), size=min(_AT_ONCE, resamples - start))
+        last = np.cumsum(draws[:, members], axis=1)  # ordered value i fills the places before last[:, i]
+        total = last[:, -1]
+        lower = (last > ((total - 1) // 2)[:, None]).argmax(axis=1)
+        upper = (last > (total // 2)[:, None]).argmax(axis=1)
+        medians.append((ordered[lower] + ordered[upper]) / 2)
+    low, high = np.percentile(np.concatenate(medians), (2.5, 97.5))
+    return float(low), float(high)

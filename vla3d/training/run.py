@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vla3d.data.demos import DemosConfig, iterate_samples, sentences_of, split_demos
 from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import PreparedSamples
 from vla3d.data.store import EpisodeRef
@@ -13,7 +14,7 @@ from vla3d.errors import ConfigError
 from vla3d.policies.learned import LearnedPolicy
 from vla3d.policies.registry import policy_class
 from vla3d.training.config import TrainerConfig
-from vla3d.training.demos import DemosConfig, iterate_samples, sentences_of, split_demos
+from vla3d.training.processes import is_main_process
 from vla3d.training.trainer import Trainer, TrainResult, check_folder
 
 
@@ -70,6 +71,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
         resume=config.resume,
         settings={
             "data": str(config.data),
+            "request": dataset.request,
             "demos": asdict(config.demos),
             "train_episodes": [str(ref) for ref in split.train],
             "validation_episodes": [str(ref) for ref in split.validation],
@@ -82,6 +84,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
 def _load(
     dataset: DemoDataset, refs: Sequence[EpisodeRef], demos: DemosConfig, policy: LearnedPolicy, title: str
 ) -> PreparedSamples[Any]:
+    shown = title if is_main_process() else None
     # Closed here, so that after an error the progress bar does not write behind the sentence that names it.
-    with closing(iterate_samples(dataset, refs, demos, policy.required_cameras, progress=title)) as samples:
+    with closing(iterate_samples(dataset, refs, demos, policy.required_cameras, progress=shown)) as samples:
         return PreparedSamples(samples, policy.prepare)

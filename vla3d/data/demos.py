@@ -1,6 +1,6 @@
-"""Demos as training data: which episodes are held out, and the keyframe samples of each."""
+"""Demos as data to learn from and to be judged on: which episodes are held out, and the keyframe samples of each."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tqdm import tqdm
@@ -10,7 +10,6 @@ from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import KeyframeSample, keyframe_samples, sample_instants
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError, DataError
-from vla3d.training.processes import is_main_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def sentences_of(dataset: DemoDataset, refs: Sequence[EpisodeRef]) -> list[str]:
 
 
 def iterate_samples(
-    dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str
+    dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str | None
 ) -> Generator[KeyframeSample, None, None]:
     """Samples of some episodes, one episode in memory at a time.
 
@@ -93,21 +92,28 @@ def iterate_samples(
         refs: which episodes.
         config: which samples of an episode.
         cameras: read these only.
-        progress: what the progress bar calls this.
+        progress: what the progress bar calls this; None shows no bar.
 
     Raises:
         CorruptEpisodeError: naming the episode.
         ConfigError: an episode lacks one of the cameras.
     """
-    for ref in tqdm(refs, desc=progress, unit="demo", dynamic_ncols=True, disable=not is_main_process()):
-        outline = dataset.read(ref, cameras=())
-        recorded = config.keyframe_rule == "recorded"
-        indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)
-        if not indices:
-            raise DataError(f"Episode {ref} of {dataset.path} has no keyframe under the rule {config.keyframe_rule!r}.")
-        instants = [instant for instant, _ in sample_instants(indices, config.stride)]
-        steps = list(outline.steps)
-        for index, step in zip(instants, dataset.read_steps(ref, instants, cameras=cameras), strict=True):
-            steps[index] = step
-        whole = replace(outline, steps=steps)
-        yield from keyframe_samples(whole, indices, config.stride, config.alternatives, source=f"Episode {ref}")
+    for ref in tqdm(refs, desc=progress, unit="demo", dynamic_ncols=True, disable=progress is None):
+        yield from episode_samples(dataset, ref, config, cameras)
+
+
+def episode_samples(
+    dataset: DemoDataset, ref: EpisodeRef, config: DemosConfig, cameras: Sequence[str]
+) -> Iterator[KeyframeSample]:
+    """Samples of one episode; see ``iterate_samples``."""
+    outline = dataset.read(ref, cameras=())
+    recorded = config.keyframe_rule == "recorded"
+    indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)
+    if not indices:
+        raise DataError(f"Episode {ref} of {dataset.path} has no keyframe under the rule {config.keyframe_rule!r}.")
+    instants = [instant for instant, _ in sample_instants(indices, config.stride)]
+    steps = list(outline.steps)
+    for index, step in zip(instants, dataset.read_steps(ref, instants, cameras=cameras), strict=True):
+        steps[index] = step
+    whole = replace(outline, steps=steps)
+    return keyframe_samples(whole, indices, config.stride, config.alternatives, source=f"Episode {ref}")

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vla3d.data.demos import DemosConfig, iterate_samples, sentences_of, split_demos
 from vla3d.data.reader import DemoDataset
 from vla3d.data.writer import DatasetWriter
 from vla3d.errors import ConfigError, DataError
-from vla3d.training.demos import DemosConfig, iterate_samples, sentences_of, split_demos
 from vla3d.types import Alternative, Episode, KeyframeAction, Observation, RgbdFrame, Step
 
 DOWN = np.array([0.0, 1.0, 0.0, 0.0])
