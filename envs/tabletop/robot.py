@@ -20,7 +20,7 @@ FLANGE_OFFSET = 0.107
 HAND_YAW = -np.pi / 4
 TCP_OFFSET = 0.1034
 PAD_HALF = 0.0105
-"""Half the edge of a finger's pad. The tool's origin is between the middles of the pads, so the fingers reach this far beyond it."""
+"""Half the edge of a finger's pad, metres. The tool's origin is between the pads: the fingers reach so far beyond it."""
 
 HAND_HALF = (0.028, 0.10, 0.030)
 """Half the extent of the hand without its fingers, along the tool's axes (the fingers open along y), metres."""
