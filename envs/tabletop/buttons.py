@@ -31,7 +31,8 @@ def add_button(spec: mujoco.MjSpec, name: str) -> None:
     A dark collar sinks with the cap and uncovers the white base: a pressed button looks pressed by its shape alone.
     """
     button = spec.worldbody.add_body(name=name)
-    _add_cylinder(button, f"{name}/base", BUTTON_RADIUS, 0.0, _BASE_HEIGHT, rgba=[*BUTTON_PRESSED, 1])
+    base = button.add_body(name=f"{name}/base")
+    _add_cylinder(base, base.name, BUTTON_RADIUS, 0.0, _BASE_HEIGHT, rgba=[*BUTTON_PRESSED, 1])
     cap = button.add_body(name=cap_name(name), gravcomp=1)
     cap.add_joint(
         name=cap_name(name),
@@ -57,7 +58,7 @@ def add_button(spec: mujoco.MjSpec, name: str) -> None:
         contype=0,
         conaffinity=0,
     )
-    spec.add_exclude(bodyname1=name, bodyname2=cap_name(name))
+    spec.add_exclude(bodyname1=base.name, bodyname2=cap_name(name))
     add_latch(spec, cap_name(name))
 
 
