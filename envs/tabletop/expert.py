@@ -89,9 +89,7 @@ def set_down(world: World, body: str, position: Float[np.ndarray, "3"], yaw: flo
     if is_above(tool, release):
         target, quaternion = release.pose()
         return KeyframeAction(position=target, quaternion=quaternion, gripper_open=True, ignore_collisions=True)
-    release = _release(world, body, position, wrap(least_turned, np.pi / 2))
-    target, quaternion = release.pose(APPROACH_HEIGHT)
-    return KeyframeAction(position=target, quaternion=quaternion, gripper_open=False)
+    return over(_release(world, body, position, wrap(least_turned, np.pi / 2)), gripper_open=False)
 
 
 def _release(world: World, body: str, position: Float[np.ndarray, "3"], hand_yaw: float) -> Grasp:

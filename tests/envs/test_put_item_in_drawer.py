@@ -21,7 +21,7 @@ from vla3d.envs.tabletop.placement import rectangle_gap
 from vla3d.envs.tabletop.robot import HAND_HALF
 from vla3d.envs.tabletop.tasks.cubes import CUBES
 from vla3d.envs.tabletop.tasks.drawers import CABINET, DRAWERS, GOAL_OPENING
-from vla3d.envs.tabletop.tasks.put_item_in_drawer import CUBE_SPAWN, PutItemInDrawer, cube_and_drawer, ways_of_drawers
+from vla3d.envs.tabletop.tasks.put_item_in_drawer import CUBE_SPAWN, PutItemInDrawer, cube_and_drawer, taken_by_cabinet
 
 NUM_COLORS = len(COLOR_NAMES)
 IN_THE_DRAWER = (0.06, 0.0, 0.012 + CUBE_EDGE / 2)
@@ -132,7 +132,7 @@ def test_the_hand_has_room_at_every_cube_whichever_drawer_is_open(env: TabletopE
     for seed in range(25):
         env.begin(seed=seed)
         *cubes, cabinet = env.episode.scenario.poses
-        way, half = ways_of_drawers(cabinet)
+        way, half = taken_by_cabinet(cabinet)
         assert all(rectangle_gap(cube, HAND_HALF[:2], way, half) >= 0.01 for cube in cubes)
         handles = [env.world.to_world(drawer, handle_position(opening)) for drawer in DRAWERS for opening in (0, DRAWER_TRAVEL)]
         cos, sin = np.cos(way.yaw), np.sin(way.yaw)

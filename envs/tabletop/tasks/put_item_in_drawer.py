@@ -35,12 +35,23 @@ from vla3d.envs.tabletop.tasks.cubes import (
     put_cubes,
     room_for_hand,
 )
-from vla3d.envs.tabletop.tasks.drawers import CABINET, DRAWERS, GOAL_OPENING, SPAWN, drawers_way, opened, pull_open, put_cabinet
+from vla3d.envs.tabletop.tasks.drawers import (
+    CABINET,
+    DRAWERS,
+    GOAL_OPENING,
+    SPAWN,
+    drawers_way,
+    opened,
+    pull_open,
+    put_cabinet,
+)
 from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
 
-CUBE_SPAWN = SpawnRange(x=(0.30, 0.66), y=(-0.28, 0.28), yaw=np.pi / 4)
-"""Where cubes stand: 0.36 m by 0.56 m, less what the episode's cabinet, its drawers and the hand beside them take of it."""
+CUBE_SPAWN = SpawnRange(x=(0.31, 0.66), y=(-0.30, 0.30), yaw=np.pi / 4)
+"""Where cubes stand: 0.35 m by 0.60 m, less what the episode's cabinet, its drawers and the hand beside them take of it.
+
+Any nearer to the robot and the elbow is folded up."""
 
 DROP = (0.07, 0.0, HANDLE_TOP + HAND_CLEARANCE - HAND_BOTTOM)
 """Where the expert lets a cube fall, in the drawer's frame: the hand passes over the handles of the other drawers."""
@@ -48,6 +59,10 @@ DROP = (0.07, 0.0, HANDLE_TOP + HAND_CLEARANCE - HAND_BOTTOM)
 _NUM_COLORS = len(COLOR_NAMES)
 # A drawer that a cube fits into.
 _PASSAGE = 1.5 * CUBE_EDGE
+# Suites change the cabinet's size. Room for their very largest would leave too little for the cubes.
+_LARGEST = 1.1
+_CUBE_FOOTPRINT = Footprint(half=CUBE_EDGE / 2, spawn=CUBE_SPAWN)
+_CABINET_FRONT = Footprint(half=0.0, spawn=SPAWN)
 
 
 class PutItemInDrawer(TabletopTask):
@@ -117,13 +132,7 @@ class PutItemInDrawer(TabletopTask):
 
     def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
         """Draw colours and places: the cubes' first, then the drawers' and the cabinet's."""
-        cabinet = SPAWN.draw(rng)
-        cubes = draw_layout(
-            rng,
-            [Footprint(half=CUBE_EDGE / 2, spawn=CUBE_SPAWN)] * NUM_CUBES,
-            CLEARANCE,
-            fits=lambda pose, _: room_for_hand(pose, *ways_of_drawers(cabinet)),
-        )
+        cabinet, *cubes = draw_layout(rng, [_CABINET_FRONT, *[_CUBE_FOOTPRINT] * NUM_CUBES], CLEARANCE, fits=_beside_cabinet)
         item, drawer = divmod(variation, _NUM_COLORS)
         items = rng.permutation(distinct_colors(rng, NUM_CUBES, [item])).tolist()
         drawers = rng.permutation(distinct_colors(rng, NUM_DRAWERS, [drawer])).tolist()
@@ -172,9 +181,14 @@ def cube_and_drawer(candidate: int) -> tuple[str, str]:
     return CUBES[item], DRAWERS[drawer]
 
 
-def ways_of_drawers(cabinet: TablePose) -> tuple[TablePose, tuple[float, float]]:
+def taken_by_cabinet(cabinet: TablePose) -> tuple[TablePose, tuple[float, float]]:
     """The rectangle of table that a cabinet and its drawers, shut or open, stand on: centre, and half of its edges, metres."""
-    front, back = -DRAWER_TRAVEL - HANDLE_CLEARANCE - HANDLE_RADIUS, CABINET_DEPTH
+    front, back = -_LARGEST * (DRAWER_TRAVEL + HANDLE_CLEARANCE + HANDLE_RADIUS), _LARGEST * CABINET_DEPTH
     middle = (front + back) / 2
     center = TablePose(cabinet.x + middle * np.cos(cabinet.yaw), cabinet.y + middle * np.sin(cabinet.yaw), cabinet.yaw)
-    return center, ((back - front) / 2, CABINET_WIDTH / 2)
+    return center, ((back - front) / 2, _LARGEST * CABINET_WIDTH / 2)
+
+
+def _beside_cabinet(pose: TablePose, placed: Sequence[TablePose]) -> bool:
+    """Whether the hand has room at a cube, whichever drawer is open; the cabinet is placed first, anywhere."""
+    return not placed or room_for_hand(pose, *taken_by_cabinet(placed[0]))
