@@ -25,9 +25,9 @@ COMMAND = "python benchmarks/task_page.py"
 
 INTRODUCTION = f"""# Tasks
 
-The tasks that vla3d brings along, in one simulator and under one contract. Every scene offers several goals that look alike, and
-the sentence names one of them by its colours, so a policy cannot succeed without reading. A goal is physical state that must hold
-for a second. The step limit is twice what the scripted expert needs when nothing goes wrong, and 25 at most.
+The tasks that vla3d brings along, in one simulator and under one contract. Every scene offers several goals that look alike,
+and the sentence names one of them by its colours, so a policy cannot succeed without reading. A goal is physical state that
+must hold for a second. The step limit is twice what the scripted expert needs when nothing goes wrong, and 25 at most.
 
 Written by `{COMMAND}` from the task classes. [Your own task](your_own_task.md) tells how to add one.
 
