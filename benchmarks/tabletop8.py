@@ -3,6 +3,7 @@
     python benchmarks/tabletop8.py                                    # collect, train, suite tabletop8
     python benchmarks/tabletop8.py --suites tabletop8 tabletop_colosseum tabletop_gembench
     python benchmarks/tabletop8.py --page docs/tabletop8.md           # and write the page from what was measured
+    python benchmarks/tabletop8.py --release policies/released/tabletop8_nano    # and copy the policy there, with a card
 
 Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
 Every run lies under ``--out`` and goes on where it was stopped, row by row; the same command prints the same tables again.
@@ -10,16 +11,22 @@ Every run lies under ``--out`` and goes on where it was stopped, row by row; the
 
 import argparse
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 
+import torch
 from learning import machine, train, vla3d
 from matplotlib.figure import Figure
+from model_card import write_card
 
 from vla3d.commands.composition import compose
 from vla3d.evaluation.suite_report import suite_table
+from vla3d.policies.learned import load_policy
+from vla3d.training.checkpoint import policy_directory
 
 SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
+EXPORT = "policy"
 TITLES = {
     "tabletop8": "The tasks as in training, on test scenes, and controls",
     "tabletop_colosseum": "One thing changed at a time: the columns of The COLOSSEUM",
@@ -35,11 +42,17 @@ def main() -> None:
     data, run = options.out / "demos", options.out / f"{options.experiment}-seed{options.seed}"
     vla3d("collect", f"tasks=[{','.join(suite['tasks'])}]", f"episodes={options.demos}", "seed=0", f"out={data}")
     train(run / "train", options.experiment, data, options.seed, f"demos.episodes={options.demos}", *options.set)
+    export(run)
     summaries = {name: evaluate(run, name, options) for name in options.suites}
     for name, summary in summaries.items():
         print(f"\n{name}; {about(summary, options)}\n{suite_table(summary)}")
     if options.page:
         write_page(options.page, summaries, options)
+    if options.release:
+        shutil.copytree(run / EXPORT, options.release, dirs_exist_ok=True)
+        facts = {"demos": options.demos, "experiment": options.experiment, "seed": options.seed}
+        parameters = sum(weight.numel() for weight in load_policy(run / EXPORT).parameters())
+        write_card(options.release, summaries["tabletop8"], parameters, **facts)
 
 
 def parse() -> argparse.Namespace:
@@ -53,8 +66,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--episodes", type=int, help="of each task and row; otherwise what the suite says")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--page", type=Path, help="Markdown page to write; pictures go beside it")
+    parser.add_argument("--release", type=Path, help="folder to copy the policy to")
     parser.add_argument("--out", type=Path, default=Path("runs/tabletop8"))
     return parser.parse_args()
+
+
+def export(run: Path) -> None:
+    """Store the trained policy's best weights in half precision: what is measured is what is released."""
+    if not (run / EXPORT / "policy.json").exists():
+        load_policy(policy_directory(run / "train")).save_pretrained(run / EXPORT, dtype=torch.float16)
 
 
 def evaluate(run: Path, suite: str, options: argparse.Namespace) -> dict:
@@ -64,7 +84,7 @@ def evaluate(run: Path, suite: str, options: argparse.Namespace) -> dict:
     vla3d(
         "rollout",
         f"suite={suite}",
-        f"checkpoint={run / 'train'}",
+        f"checkpoint={run / EXPORT}",
         f"seed={options.scenes}",
         "videos=none",
         f"out={out}",

@@ -16,6 +16,7 @@ from vla3d.data.samples import KeyframeSample
 from vla3d.errors import CheckpointError
 from vla3d.policies.base import Decision, Policy
 from vla3d.policies.registry import policy_class
+from vla3d.policies.released import released_policies
 from vla3d.types import Observation
 
 CONFIG_FILE = "policy.json"
@@ -107,13 +108,18 @@ class LearnedPolicy(nn.Module, Policy):
     def _load_parts(cls, directory: Path, config: Mapping[str, Any]) -> Self:
         """Build the policy, with fresh weights, from what ``_save_parts`` wrote."""
 
-    def save_pretrained(self, save_directory: Path | str) -> None:
-        """Write the configuration, the weights and what else is needed to use the policy into a folder; no pickle."""
+    def save_pretrained(self, save_directory: Path | str, *, dtype: torch.dtype | None = None) -> None:
+        """Write the configuration, the weights and what else is needed to use the policy into a folder; no pickle.
+
+        Args:
+            save_directory: the folder.
+            dtype: of the stored weights, for smaller files; None keeps them as they are. They are loaded as before.
+        """
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
         stored = {"policy": self.name, "config": self._save_parts(directory)}
         (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
-        weights = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
+        weights = {key: _stored(value, dtype) for key, value in self.state_dict().items()}
         save_file(weights, directory / WEIGHTS_FILE)
 
     @classmethod
@@ -121,7 +127,8 @@ class LearnedPolicy(nn.Module, Policy):
         """Open a policy for acting.
 
         Args:
-            source: a folder that ``save_pretrained`` wrote, or ``owner/name`` on the Hugging Face Hub.
+            source: a folder that ``save_pretrained`` wrote, the name of a policy that comes with vla3d, or ``owner/name`` on
+                the Hugging Face Hub.
             map_location: torch device.
 
         Raises:
@@ -148,12 +155,23 @@ class LearnedPolicy(nn.Module, Policy):
             api.upload_folder(repo_id=repo_id, folder_path=folder)
 
 
+def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+
+
 def _local_directory(model_id: str) -> Path:
     directory = Path(model_id)
     if directory.is_dir():
         return directory
+    released = released_policies()
+    if model_id in released:
+        return released[model_id]
     if "/" not in model_id or directory.is_absolute() or model_id.startswith("."):
-        raise CheckpointError(f"No checkpoint at {model_id!r}: expected a directory with {CONFIG_FILE} and {WEIGHTS_FILE}.")
+        names = ", ".join(released) or "none"
+        raise CheckpointError(
+            f"No checkpoint at {model_id!r}: expected a directory with {CONFIG_FILE} and {WEIGHTS_FILE}, or one that comes "
+            f"with vla3d ({names})."
+        )
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(model_id))

@@ -164,6 +164,16 @@ def test_saved_and_loaded_it_acts_the_same(policy: BridgeVLA, tmp_path: Path) ->
     assert loaded.architecture() == policy.architecture()
 
 
+def test_weights_stored_in_half_precision_are_loaded_as_before(policy: BridgeVLA, tmp_path: Path) -> None:
+    policy.save_pretrained(tmp_path / "full")
+    policy.save_pretrained(tmp_path / "half", dtype=torch.float16)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    for own, read in zip(policy.parameters(), load_policy(tmp_path / "half").parameters(), strict=True):
+        assert read.dtype == own.dtype
+        torch.testing.assert_close(read, own, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("depth", [np.zeros((32, 32)), np.full((32, 32), np.nan), np.full((32, 32), 50.0)])
 def test_depth_without_a_measurement_in_the_workspace_is_refused(policy: BridgeVLA, depth: np.ndarray) -> None:
     with pytest.raises(ObservationError, match="No depth was measured inside the workspace"):

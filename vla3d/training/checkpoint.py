@@ -12,6 +12,7 @@ import filelock
 from safetensors import SafetensorError
 
 from vla3d.errors import CheckpointError, TrainingError
+from vla3d.policies.released import released_policies
 
 FOLDER = "checkpoints"
 POLICY = "policy"
@@ -157,8 +158,8 @@ def policy_directory(path: Path) -> Path:
     """The folder for ``from_pretrained`` that a path stands for.
 
     Args:
-        path: a run's ``out`` folder (its best checkpoint is taken, else its last), one of its checkpoints, or a folder that
-            ``save_pretrained`` wrote.
+        path: a run's ``out`` folder (its best checkpoint is taken, else its last), one of its checkpoints, a folder that
+            ``save_pretrained`` wrote, or the name of a policy that comes with vla3d.
 
     Raises:
         CheckpointError: when there is no model.
@@ -170,8 +171,12 @@ def policy_directory(path: Path) -> Path:
         return policy
     if (path / "policy.json").is_file() or (path / "config.json").is_file():
         return path
+    released = released_policies()
+    if str(path) in released:
+        return released[str(path)]
     raise CheckpointError(
-        f"No checkpoint in {path}: expected the out folder of a training run, one of its checkpoints, or an exported model."
+        f"No checkpoint in {path}: expected the out folder of a training run, one of its checkpoints, an exported model, or "
+        f"the name of one that comes with vla3d ({', '.join(released) or 'none'})."
     )
 
 
