@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import mujoco
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from vla3d.envs.base import make_env
 from vla3d.envs.tabletop.buttons import BUTTON_PRESSED_TOP, BUTTON_TRAVEL
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.expert import top_down
+from vla3d.envs.tabletop.factors.objects import Scaled
 from vla3d.envs.tabletop.motion import MotionExecutor
 from vla3d.envs.tabletop.scene import new_scene
 from vla3d.envs.tabletop.tasks.push_buttons import BUTTONS, CAPS, ORDERS, PushButtons, press_pose, pressed
@@ -182,9 +182,9 @@ def test_smaller_and_larger_buttons_work(scale: float) -> None:
     task = PushButtons()
     spec = new_scene()
     task.build(spec)
-    for name in BUTTONS:
-        resize(spec.body(name), scale)
-    world = World(spec, task.instances, scales=dict.fromkeys(BUTTONS, scale))
+    scaled = Scaled(tuple(task.manipulated), scale)
+    scaled.edit(spec)
+    world = World(spec, task.instances, scales=scaled.scales())
     executor = MotionExecutor(world.sim)
     for seed in range(2):
         scenario = task.draw(np.random.default_rng(seed), 0)
@@ -199,14 +199,3 @@ def test_smaller_and_larger_buttons_work(scale: float) -> None:
         assert world.joint(CAPS[button]) == pytest.approx(BUTTON_TRAVEL, abs=5e-4)
         top = press_pose(world, button).position[2]
         assert top == pytest.approx(scale * BUTTON_PRESSED_TOP + 0.0105)
-
-
-def resize(body: mujoco.MjsBody, scale: float) -> None:
-    """Make a body, and all below it, larger about its origin."""
-    for geom in body.geoms:
-        geom.pos, geom.size = scale * geom.pos, scale * geom.size
-    for joint in body.joints:
-        joint.range = scale * joint.range
-    for child in body.bodies:
-        child.pos = scale * child.pos
-        resize(child, scale)

@@ -47,10 +47,11 @@ def arrange(task: TabletopTask, world: World, scenario: Scenario) -> None:
 
 
 def corners(world: World, body: str) -> np.ndarray:
-    """Corners of the boxes around a body's geoms in the world."""
+    """Corners of the boxes around an instance's geoms in the world."""
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
     data, model = world.sim.data, world.model
-    geoms = np.flatnonzero(model.geom_bodyid == model.body(body).id)
+    number = next(key for key, name in world.instance_names.items() if name == body)
+    geoms = np.flatnonzero(world.geom_instances == number)
     turned = [data.geom_xpos[g] + (signs * model.geom_aabb[g, 3:]) @ data.geom_xmat[g].reshape(3, 3).T for g in geoms]
     return np.concatenate(turned)
 
