@@ -21,7 +21,7 @@ from vla3d.envs.tabletop.placement import rectangle_gap
 from vla3d.envs.tabletop.robot import HAND_HALF
 from vla3d.envs.tabletop.tasks.cubes import CUBES
 from vla3d.envs.tabletop.tasks.drawers import CABINET, DRAWERS, GOAL_OPENING
-from vla3d.envs.tabletop.tasks.put_item_in_drawer import CUBE_SPAWN, PutItemInDrawer, cube_and_drawer, taken_by_cabinet
+from vla3d.envs.tabletop.tasks.put_item_in_drawer import CUBE_SPAWN, PutItemInDrawer, taken_by_cabinet
 
 NUM_COLORS = len(COLOR_NAMES)
 IN_THE_DRAWER = (0.06, 0.0, 0.012 + CUBE_EDGE / 2)
@@ -51,6 +51,11 @@ def put(env: TabletopEnv, cube: str, drawer: str, point: tuple[float, float, flo
     yaw = env.episode.scenario.poses[-1].yaw / 2
     env.world.sim.set_free_body(cube, env.world.to_world(drawer, point), [np.cos(yaw), 0, 0, np.sin(yaw)])
     env.world.sim.refresh()
+
+
+def cube_and_drawer(candidate: int) -> tuple[str, str]:
+    (cube,), drawer = PutItemInDrawer().cubes_and_drawer(candidate)
+    return cube, drawer
 
 
 def reached(env: TabletopEnv) -> list[int]:

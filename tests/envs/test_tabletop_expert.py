@@ -12,14 +12,19 @@ from vla3d.types import KeyframeAction
 
 _CARRY = [(False, True), (True, False), (True, False), (False, False), (True, True)]
 _RISE = (True, True)
+_INTO_BOX = [(False, True), (True, False), (True, False), (False, True)]
+_OPEN = [(False, True), (True, False), (True, True)]
 FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "pick_and_lift": [(False, True), (True, False), (True, False)],
-    "place_in_container": [(False, True), (True, False), (True, False), (False, True)],
+    "place_in_container": _INTO_BOX,
     "open_drawer": [(False, True), (True, False), (True, False)],
     "push_buttons": [(False, False), (True, False)] * 3,
     "reach_target": [(False, True), (True, True)],
     "stack_blocks": [*_CARRY, _RISE, *_CARRY],
-    "put_item_in_drawer": [(False, True), (True, False), (True, True), _RISE, *_CARRY],
+    "put_item_in_drawer": [*_OPEN, _RISE, *_CARRY],
+    "put_two_in_container": [*_INTO_BOX, _RISE, *_INTO_BOX],
+    "put_two_in_drawer": [*_OPEN, _RISE, *_CARRY, _RISE, *_CARRY],
+    "stack_four_blocks": [*_CARRY, _RISE, *_CARRY, _RISE, *_CARRY],
     "slide_block_to_target": [(False, True), (True, True), (True, True)],
 }
 

@@ -68,6 +68,7 @@ class TabletopTask(ABC):
         manipulated: bodies that the hand moves, for the suites that change what such things look like and how large they are.
         receiving: bodies that take them in or mark where they go, likewise.
         grasps: whether the hand has to close on things: only then does a closed, empty hand tell of a missed grasp.
+        held_out: a task for suites alone: never in a training set.
     """
 
     name: ClassVar[str]
@@ -79,6 +80,7 @@ class TabletopTask(ABC):
     manipulated: ClassVar[Sequence[str]] = ()
     receiving: ClassVar[Sequence[str]] = ()
     grasps: ClassVar[bool] = True
+    held_out: ClassVar[bool] = False
 
     @classmethod
     def make_env(cls, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()) -> "TabletopEnv":

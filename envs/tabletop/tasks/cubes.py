@@ -86,6 +86,11 @@ def half_edge(world: World, cube: str) -> float:
     return world.scale(cube) * CUBE_EDGE / 2
 
 
+def underside(world: World, cube: str) -> Float[np.ndarray, "3"]:
+    """The point that is half an edge below a cube's centre, metres: the middle of the face it lies on."""
+    return world.position(cube) - [0.0, 0.0, half_edge(world, cube)]
+
+
 def picked_up(world: World, cube: str) -> bool:
     """Whether a cube is in the hand, or off the table."""
     return world.held() == cube or lifted(world, cube) > OFF_THE_TABLE

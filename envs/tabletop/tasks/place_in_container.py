@@ -31,7 +31,7 @@ BOX = "box"
 BOX_SPAWN = SpawnRange(x=SPAWN.x, y=(-0.25, 0.25), yaw=SPAWN.yaw)
 """Where the middle of the box stands: its corners, too, stay in the workspace."""
 
-_BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=BOX_SPAWN)
+BOX_FOOTPRINT = Footprint(half=BOX_OUTER / 2, spawn=BOX_SPAWN)
 _DROP_CLEARANCE = 0.01
 
 
@@ -61,7 +61,7 @@ class PlaceInContainer(TabletopTask):
 
     def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
         """Draw colours and places; the box has a colour that no cube has."""
-        box, *cubes = draw_layout(rng, [_BOX_FOOTPRINT, *[CUBE_FOOTPRINT] * NUM_CUBES], CLEARANCE)
+        box, *cubes = draw_layout(rng, [BOX_FOOTPRINT, *[CUBE_FOOTPRINT] * NUM_CUBES], CLEARANCE)
         *colors, box_color = distinct_colors(rng, NUM_CUBES + 1, [variation])
         named = name_one(rng, colors, [*cubes, box])
         return replace(named, colors=(*named.colors, box_color))
@@ -88,9 +88,20 @@ class PlaceInContainer(TabletopTask):
         cube = CUBES[scenario.goal]
         if world.held() != cube or lifted(world, cube) < CARRY_HEIGHT:
             return pick_up(world, cube)
-        # The cube's centre goes over the box's, wherever the fingers hold it; its faces turn parallel to the walls.
-        yaw = wrap(body_yaw(world, BOX), np.pi / 2)
-        grip = world.sim.tcp_pose()[2, 3] - world.position(cube)[2]
-        height = _DROP_CLEARANCE + half_edge(world, cube) + grip
-        target = np.add(world.to_world(BOX, (0.0, 0.0, BOX_RIM)), (0.0, 0.0, height))
-        return KeyframeAction(position=target, quaternion=top_down(yaw), gripper_open=True)
+        return let_fall_into_box(world, cube)
+
+
+def let_fall_into_box(world: World, cube: str, place: tuple[float, float] = (0.0, 0.0)) -> KeyframeAction:
+    """Bring the held cube over a place of the box, its faces parallel to the walls, and open the hand.
+
+    Args:
+        world: the present state.
+        cube: the cube's body.
+        place: x and y in the box's frame.
+    """
+    yaw = wrap(body_yaw(world, BOX), np.pi / 2)
+    # The cube's underside goes over the rim, wherever the fingers hold it.
+    grip = world.sim.tcp_pose()[2, 3] - world.position(cube)[2]
+    height = _DROP_CLEARANCE + half_edge(world, cube) + grip
+    target = np.add(world.to_world(BOX, (*place, BOX_RIM)), (0.0, 0.0, height))
+    return KeyframeAction(position=target, quaternion=top_down(yaw), gripper_open=True)

@@ -1,6 +1,7 @@
 """Open the drawer of the named colour and put the cube of the named colour into it."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -23,6 +24,7 @@ from vla3d.envs.tabletop.objects import (
 from vla3d.envs.tabletop.placement import Footprint, SpawnRange, TablePose, draw_layout
 from vla3d.envs.tabletop.robot import HAND_BOTTOM
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
+from vla3d.envs.tabletop.tasks.choices import another, subsets
 from vla3d.envs.tabletop.tasks.cubes import (
     CLEARANCE,
     CUBES,
@@ -53,8 +55,8 @@ CUBE_SPAWN = SpawnRange(x=(0.31, 0.66), y=(-0.30, 0.30), yaw=np.pi / 4)
 
 Any nearer to the robot and the elbow is folded up."""
 
-DROP = (0.07, 0.0, HANDLE_TOP + HAND_CLEARANCE - HAND_BOTTOM)
-"""Where the expert lets a cube fall, in the drawer's frame: the hand passes over the handles of the other drawers."""
+DROP_HEIGHT = HANDLE_TOP + HAND_CLEARANCE - HAND_BOTTOM
+"""From where the expert lets a cube fall, in the drawer's frame: the hand passes over the handles of the other drawers."""
 
 _NUM_COLORS = len(COLOR_NAMES)
 # A drawer that a cube fits into.
@@ -71,6 +73,11 @@ class PutItemInDrawer(TabletopTask):
     A candidate is ``NUM_DRAWERS * cube + drawer``; a variation likewise of the colours, which may be the same.
     Cubes stand clear of the ways of all drawers, so none stands in the middle before the cabinet. Over the episodes they are
     everywhere in ``CUBE_SPAWN``.
+
+    Attributes:
+        cubes: bodies of the cubes.
+        num_items: how many of them the sentence names.
+        drops: how deep in the drawer the expert lets them fall: x in the drawer's frame.
     """
 
     name = "put_item_in_drawer"
@@ -91,94 +98,131 @@ class PutItemInDrawer(TabletopTask):
     expert_keyframes = 9
     manipulated = CUBES
     receiving = (CABINET, *DRAWERS)
+    cubes: ClassVar[tuple[str, ...]] = CUBES
+    num_items: ClassVar[int] = 1
+    drops: ClassVar[tuple[float, ...]] = (0.07,)
 
     @property
     def num_variations(self) -> int:
-        """One variation for each colour of a cube with each of a drawer."""
-        return _NUM_COLORS**2
+        """One variation for each colour of the cubes with each of a drawer."""
+        return len(self._color_sets) * _NUM_COLORS
 
     def fill(self, template: str, variation: int) -> str:
-        """The colours of cube and drawer."""
-        item, drawer = divmod(variation, _NUM_COLORS)
-        return template.format(item=COLOR_NAMES[item], drawer=COLOR_NAMES[drawer])
+        """The colours of cubes and drawer."""
+        items, drawer = divmod(variation, _NUM_COLORS)
+        names = dict(zip(("item", "other"), (COLOR_NAMES[color] for color in self._color_sets[items]), strict=False))
+        return template.format(**names, drawer=COLOR_NAMES[drawer])
 
     def candidate(self, scenario: Scenario, variation: int) -> int | None:
-        """The cube and the drawer of the variation's colours."""
-        item, drawer = divmod(variation, _NUM_COLORS)
-        items, drawers = scenario.colors[:NUM_CUBES], scenario.colors[NUM_CUBES:]
-        if item not in items or drawer not in drawers:
+        """The cubes and the drawer of the variation's colours."""
+        items, drawer = divmod(variation, _NUM_COLORS)
+        painted, drawers = scenario.colors[: len(self.cubes)], scenario.colors[len(self.cubes) :]
+        if not set(self._color_sets[items]) <= set(painted) or drawer not in drawers:
             return None
-        return NUM_DRAWERS * items.index(item) + drawers.index(drawer)
+        named = tuple(sorted(painted.index(color) for color in self._color_sets[items]))
+        return NUM_DRAWERS * self._cube_sets.index(named) + drawers.index(drawer)
 
     def variation_of(self, scenario: Scenario, candidate: int) -> int:
-        """The colours of a candidate's cube and drawer."""
-        item, drawer = divmod(candidate, NUM_DRAWERS)
-        return _NUM_COLORS * scenario.colors[item] + scenario.colors[NUM_CUBES + drawer]
+        """The colours of a candidate's cubes and drawer."""
+        cubes, drawer = divmod(candidate, NUM_DRAWERS)
+        colors = tuple(sorted(scenario.colors[cube] for cube in self._cube_sets[cubes]))
+        return _NUM_COLORS * self._color_sets.index(colors) + scenario.colors[len(self.cubes) + drawer]
 
     def rivals(self, world: World, scenario: Scenario) -> Sequence[int]:
         """Before the first motion the other drawers; when the drawer is open and the hand about to travel the other cubes."""
-        item, drawer = divmod(scenario.goal, NUM_DRAWERS)
+        cubes, drawer = divmod(scenario.goal, NUM_DRAWERS)
         if world.untouched:
-            return [NUM_DRAWERS * item + other for other in range(NUM_DRAWERS) if other != drawer]
+            return [NUM_DRAWERS * cubes + other for other in range(NUM_DRAWERS) if other != drawer]
         travels = not self.expert_action(world, scenario).ignore_collisions
-        if travels and world.held() is None and world.joint(DRAWERS[drawer]) >= GOAL_OPENING:
-            return [NUM_DRAWERS * other + drawer for other in range(NUM_CUBES) if other != item]
-        return []
+        if not travels or world.held() is not None or world.joint(DRAWERS[drawer]) < GOAL_OPENING:
+            return []
+        same_drawer = (NUM_DRAWERS * other + drawer for other in range(len(self._cube_sets)))
+        waiting = self._waiting(world, scenario.goal)
+        return [other for other in same_drawer if self._waiting(world, other)[:1] != waiting[:1]]
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the cubes and the cabinet."""
-        add_cubes(spec)
+        add_cubes(spec, self.cubes)
         add_cabinet(spec, CABINET)
 
     def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
         """Draw colours and places: the cubes' first, then the drawers' and the cabinet's."""
-        cabinet, *cubes = draw_layout(rng, [_CABINET_FRONT, *[_CUBE_FOOTPRINT] * NUM_CUBES], CLEARANCE, fits=_beside_cabinet)
-        item, drawer = divmod(variation, _NUM_COLORS)
-        items = rng.permutation(distinct_colors(rng, NUM_CUBES, [item])).tolist()
+        count = len(self.cubes)
+        cabinet, *cubes = draw_layout(rng, [_CABINET_FRONT, *[_CUBE_FOOTPRINT] * count], CLEARANCE, fits=_beside_cabinet)
+        items, drawer = divmod(variation, _NUM_COLORS)
+        painted = rng.permutation(distinct_colors(rng, count, self._color_sets[items])).tolist()
         drawers = rng.permutation(distinct_colors(rng, NUM_DRAWERS, [drawer])).tolist()
-        goal = NUM_DRAWERS * items.index(item) + drawers.index(drawer)
-        swapped = int(rng.choice([index for index in range(self.num_candidates) if index != goal]))
-        return Scenario(variation=variation, goal=goal, swapped=swapped, colors=(*items, *drawers), poses=(*cubes, cabinet))
+        named = tuple(sorted(painted.index(color) for color in self._color_sets[items]))
+        goal = NUM_DRAWERS * self._cube_sets.index(named) + drawers.index(drawer)
+        swapped = another(rng, self.num_candidates, goal)
+        return Scenario(variation=variation, goal=goal, swapped=swapped, colors=(*painted, *drawers), poses=(*cubes, cabinet))
 
     def arrange(self, world: World, scenario: Scenario) -> None:
         """Put the cubes on the table and the cabinet beside them, all drawers shut."""
-        put_cubes(world, scenario.poses, scenario.colors)
-        put_cabinet(world, scenario.poses[NUM_CUBES], scenario.colors[NUM_CUBES:])
+        put_cubes(world, scenario.poses, scenario.colors, self.cubes)
+        put_cabinet(world, scenario.poses[len(self.cubes)], scenario.colors[len(self.cubes) :])
 
     def kept_free(self, world: World, scenario: Scenario) -> Float[np.ndarray, "n 3"]:
         """The way of the drawers."""
         return drawers_way(world)
 
     def reached(self, world: World, candidate: int) -> bool:
-        """Whether the cube rests in the drawer, let go, the drawer no nearer to shut than where the cube fits in."""
-        cube, drawer = cube_and_drawer(candidate)
-        return self.disturbed(world, candidate) and world.joint(drawer) >= _PASSAGE and let_go(world, cube)
+        """Whether the cubes rest in the drawer, let go, the drawer no nearer to shut than where a cube fits in."""
+        cubes, drawer = self.cubes_and_drawer(candidate)
+        inside = self.disturbed(world, candidate) and world.joint(drawer) >= _PASSAGE
+        return inside and all(let_go(world, cube) for cube in cubes)
 
     def disturbed(self, world: World, candidate: int) -> bool:
-        """Whether the cube is in the drawer."""
-        cube, drawer = cube_and_drawer(candidate)
-        return inside_drawer(world.to_body(drawer, world.position(cube)))
+        """Whether the cubes are in the drawer."""
+        cubes, drawer = self.cubes_and_drawer(candidate)
+        return all(self.inside(world, cube, drawer) for cube in cubes)
 
     def wrong_object(self, world: World, scenario: Scenario) -> bool:
         """Whether another cube was picked up or another drawer opened."""
-        cube, drawer = cube_and_drawer(scenario.goal)
-        others = (picked_up(world, other) for other in CUBES if other != cube)
+        cubes, drawer = self.cubes_and_drawer(scenario.goal)
+        others = (picked_up(world, other) for other in self.cubes if other not in cubes)
         return any(others) or any(opened(world, other) for other in DRAWERS if other != drawer)
 
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the handle, down and close, pull and let go, up; over the cube, down and close, up, over the drawer, open."""
-        cube, drawer = cube_and_drawer(scenario.goal)
+        _, drawer = self.cubes_and_drawer(scenario.goal)
         if world.joint(drawer) < GOAL_OPENING:
             return pull_open(world, drawer, gripper_open=True)
-        if world.held() != cube and self.disturbed(world, scenario.goal):
+        waiting = self._waiting(world, scenario.goal)
+        if not waiting:
             return rise(world)
-        return carry(world, cube, world.to_world(drawer, DROP), body_yaw(world, drawer))
+        held = world.held()
+        cube = held if held in waiting else waiting[0]
+        return carry(world, cube, self._drop(world, cube, drawer), body_yaw(world, drawer))
 
+    def cubes_and_drawer(self, candidate: int) -> tuple[tuple[str, ...], str]:
+        """Bodies of a candidate's cubes and drawer."""
+        cubes, drawer = divmod(candidate, NUM_DRAWERS)
+        return tuple(self.cubes[cube] for cube in self._cube_sets[cubes]), DRAWERS[drawer]
 
-def cube_and_drawer(candidate: int) -> tuple[str, str]:
-    """Bodies of a candidate's cube and drawer."""
-    item, drawer = divmod(candidate, NUM_DRAWERS)
-    return CUBES[item], DRAWERS[drawer]
+    def inside(self, world: World, cube: str, drawer: str) -> bool:
+        """Whether a cube is in a drawer."""
+        return inside_drawer(world.to_body(drawer, world.position(cube)))
+
+    def _waiting(self, world: World, candidate: int) -> list[str]:
+        """The candidate's cubes that are not let go in the drawer yet."""
+        cubes, drawer = self.cubes_and_drawer(candidate)
+        return [cube for cube in cubes if world.held() == cube or not self.inside(world, cube, drawer)]
+
+    def _drop(self, world: World, cube: str, drawer: str) -> Float[np.ndarray, "3"]:
+        """Where the expert lets a cube fall: the place in the drawer that is farthest from what lies in it."""
+        others = [other for other in self.cubes if other != cube and self.inside(world, other, drawer)]
+        depths = [world.to_body(drawer, world.position(other))[0] for other in others]
+        free = max(self.drops, key=lambda drop: min((abs(drop - depth) for depth in depths), default=0.0))
+        return world.to_world(drawer, (free, 0.0, DROP_HEIGHT))
+
+    @property
+    def _cube_sets(self) -> tuple[tuple[int, ...], ...]:
+        return subsets(len(self.cubes), self.num_items)
+
+    @property
+    def _color_sets(self) -> tuple[tuple[int, ...], ...]:
+        return subsets(_NUM_COLORS, self.num_items)
 
 
 def taken_by_cabinet(cabinet: TablePose) -> tuple[TablePose, tuple[float, float]]:

@@ -1,8 +1,7 @@
 """Stack blocks of the named colours in the named order."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise, permutations
+from itertools import pairwise
 from math import perm
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ from vla3d.envs.tabletop.expert import cube_yaw, rise
 from vla3d.envs.tabletop.objects import CUBE_EDGE
 from vla3d.envs.tabletop.placement import TablePose, draw_layout
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
+from vla3d.envs.tabletop.tasks.choices import another, orders
 from vla3d.envs.tabletop.tasks.cubes import (
     CLEARANCE,
     CUBE_FOOTPRINT,
@@ -114,7 +114,7 @@ class StackBlocks(TabletopTask):
         shuffled = tuple(int(color) for color in rng.permutation(colors))
         order = tuple(shuffled.index(color) for color in self._color_orders[variation])
         goal = self._block_orders.index(order)
-        swapped = int(rng.choice([index for index in range(self.num_candidates) if index != goal]))
+        swapped = another(rng, self.num_candidates, goal)
         return Scenario(variation=variation, goal=goal, swapped=swapped, colors=shuffled, poses=tuple(poses))
 
     def arrange(self, world: World, scenario: Scenario) -> None:
@@ -155,11 +155,11 @@ class StackBlocks(TabletopTask):
 
     @property
     def _block_orders(self) -> tuple[tuple[int, ...], ...]:
-        return _orders(NUM_BLOCKS, self.tower_height)
+        return orders(NUM_BLOCKS, self.tower_height)
 
     @property
     def _color_orders(self) -> tuple[tuple[int, ...], ...]:
-        return _orders(len(COLOR_NAMES), self.tower_height)
+        return orders(len(COLOR_NAMES), self.tower_height)
 
     @staticmethod
     def _built(world: World, tower: tuple[str, ...]) -> int:
@@ -168,11 +168,6 @@ class StackBlocks(TabletopTask):
             if not stacked(world, upper, lower) or world.held() == upper:
                 return height
         return len(tower)
-
-
-@lru_cache
-def _orders(things: int, length: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(permutations(range(things), length))
 
 
 def _exchange(order: tuple[int, ...], place: int, block: int) -> tuple[int, ...]:
