@@ -20,6 +20,7 @@ from vla3d.geometry import axis_angle_to_matrix, geodesic_angle, make_transform
 
 _ITERATIONS = 12
 _MOST_INSTANTS = 3
+_FEWEST_FACING = 30
 _MOST_POINTS = 1500
 # Residuals beyond this count less and less: metres, first generous, then as small as a good depth camera's noise.
 _SCALES = (0.08, 0.003)
@@ -145,9 +146,18 @@ def _normal_equations(matches: Matches, mine: Surface, moving: int, scale: float
     normals = matches.normals @ rotation
     jacobian = moving * torch.cat((torch.linalg.cross((points - mine.center) @ rotation, normals, dim=-1), normals), dim=-1)
     weights = (scale**2 / (scale**2 + residual**2)) ** 2
-    # Every pair of cameras counts alike, however much of their views they share.
-    weights = weights / max(len(weights), FEWEST_POINTS)
+    weights = weights * _balance(matches.normals)
     return jacobian.T @ (weights[:, None] * jacobian), -jacobian.T @ (weights * residual)
+
+
+def _balance(normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
+    """Weights with which the six directions that surfaces face count alike (Rusinkiewicz and Levoy 2001, section 3.1).
+
+    The table alone holds most points, and they do not tell whether a camera is shifted along it. Pairs of cameras count alike too.
+    """
+    along = normals.abs().argmax(-1)
+    facing = 2 * along + (normals.gather(-1, along[:, None])[:, 0] > 0)
+    return 1 / torch.bincount(facing, minlength=6)[facing].clamp(min=_FEWEST_FACING).to(normals.dtype)
 
 
 def _misfit(instants: Sequence[Sequence[Surface]], first: int, second: int) -> float:

@@ -19,9 +19,10 @@ class PoseError:
 
 def pose_error(first: KeyframeAction, second: KeyframeAction | Observation) -> PoseError:
     """Between two actions, or between an action and where the hand is in an observation."""
-    seen = isinstance(second, Observation)
-    position = second.gripper_position if seen else second.position
-    quaternion = second.gripper_quaternion if seen else second.quaternion
+    if isinstance(second, Observation):
+        position, quaternion = second.gripper_position, second.gripper_quaternion
+    else:
+        position, quaternion = second.position, second.quaternion
     angle = gripper_rotation_error(_row(first.quaternion), _row(quaternion))
     return PoseError(
         millimetres=1000 * float(np.linalg.norm(np.subtract(first.position, position))), degrees=float(torch.rad2deg(angle)[0])
