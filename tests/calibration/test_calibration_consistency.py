@@ -88,7 +88,7 @@ def test_matches_say_where_and_by_how_much() -> None:
 
 def test_depth_between_pixels_is_exact_on_a_plane() -> None:
     surface = surface_of(seen(look_at(PLACES["over"])))
-    on_table = torch.tensor([[-0.15, 0.2, 0.0], [0.2313, 0.1871, 0.0], [-0.3, 0.3001, 0.0]], dtype=torch.float64)
+    on_table = torch.tensor([[-0.15, 0.2, 0.0], [0.2313, 0.1871, 0.0], [0.1003, -0.3001, 0.0]], dtype=torch.float64)
     pixels, depth = project(on_table, surface.intrinsics, surface.T_world_camera)
     found, trusted = sampled_depth(surface, pixels)
     assert trusted.all()

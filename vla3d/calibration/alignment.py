@@ -153,7 +153,8 @@ def _normal_equations(matches: Matches, mine: Surface, moving: int, scale: float
 def _balance(normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
     """Weights with which the six directions that surfaces face count alike (Rusinkiewicz and Levoy 2001, section 3.1).
 
-    The table alone holds most points, and they do not tell whether a camera is shifted along it. Pairs of cameras count alike too.
+    The table alone holds most points, and they do not tell whether a camera is shifted along it. Pairs of cameras count alike
+    too.
     """
     along = normals.abs().argmax(-1)
     facing = 2 * along + (normals.gather(-1, along[:, None])[:, 0] > 0)

@@ -104,7 +104,7 @@ def verdict(
             )
     if culprit is not None:
         lines.append(
-            f"One camera explains it: {culprit.camera}. Moved by {culprit.shift_mm:.0f} mm and turned by "
+            f"{'One camera explains it' if lines else 'No pair is above the threshold, yet one camera is off'}: {culprit.camera}. Moved by {culprit.shift_mm:.0f} mm and turned by "
             f"{culprit.turn_degrees:.1f}°, it brings all cameras from {culprit.before_mm:.1f} mm to {culprit.after_mm:.1f} mm "
             "(median distance of surfaces)."
         )
