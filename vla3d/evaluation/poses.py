@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vla3d.policies.bridgevla.prediction import gripper_rotation_error
+from vla3d.policies.keyframe_errors import gripper_rotation_error
 from vla3d.types import KeyframeAction, Observation
 
 

@@ -110,9 +110,9 @@ class RolloutTheatre:
         self._worker.close()
 
     def _make_config(self, checkpoint: Path | None, device: str) -> RolloutConfig:
-        """The rollout's own configuration, as far as it decides what happens."""
+        """The rollout's own configuration, as far as it decides what happens: its scenes, factors, images and control."""
         known = {field.name for field in fields(RolloutConfig)} - _OWN
-        values = {key: value for key, value in {**self._composed, **self._settings}.items() if key in known}
+        values = {key: value for key, value in self._settings.items() if key in known}
         values |= {"tasks": ["-"], "out": self.folder, "device": device, "policy": None, "checkpoint": checkpoint}
         if checkpoint is None and self._settings.get("checkpoint_sha256") is not None:
             values["checkpoint"] = self._own_checkpoint()

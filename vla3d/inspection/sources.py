@@ -97,6 +97,9 @@ def _what_it_is(path: Path) -> str:
         return f"is a camera set, to be looked at with vla3d view cameras {path}"
     if (path / "trainer.json").is_file():
         return f"is a training run, to be rolled out first (vla3d rollout checkpoint={path})"
+    inside = sorted(found.parent.name for found in path.glob("*/settings.json") if _is_rollout(found.parent))
+    if inside:
+        return f"holds {len(inside)} rollouts ({', '.join(inside[:6])}{', ...' if len(inside) > 6 else ''}), give one of them"
     return "holds neither demonstrations nor a rollout"
 
 
