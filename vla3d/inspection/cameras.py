@@ -105,8 +105,9 @@ def verdict(
     if culprit is not None:
         found = "One camera explains it" if lines else "No pair is above the threshold, yet one camera is off"
         lines.append(
-            f"{found}: {culprit.camera}. Moved by {culprit.shift_mm:.0f} mm and turned by {culprit.turn_degrees:.1f}°, it brings "
-            f"the cameras from {culprit.before_mm:.1f} mm to {culprit.after_mm:.1f} mm (median distance of surfaces, all pairs)."
+            f"{found}: {culprit.camera}. Moved by {culprit.shift_mm:.0f} mm and turned by {culprit.turn_degrees:.1f}°, "
+            f"it brings the cameras from {culprit.before_mm:.1f} mm to {culprit.after_mm:.1f} mm (median distance of surfaces, "
+            "all pairs)."
         )
     blind = [
         name for name in names if len(names) > 1 and not any(pair.judged for pair in pairs if name in (pair.first, pair.second))
