@@ -62,7 +62,14 @@ def test_version(call: Callable[..., tuple[int, str, str]]) -> None:
     assert call("--version") == (0, f"vla3d {__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in cli.COMMANDS)], ids=" ".join)
+PARTS = [[name, part] for name, command in cli.COMMANDS.items() for part in command.parts]
+COMPOSED = [[name] for name, command in cli.COMMANDS.items() if command.config] + PARTS
+DRAWS_NOTHING = ["view"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], *([*name, "--help"] for name in [[n] for n in cli.COMMANDS] + PARTS)], ids=" ".join
+)
 def test_help_is_quick_and_loads_nothing_heavy(words: Sequence[str], tmp_path: Path) -> None:
     began = time.perf_counter()
     done = vla3d(*words, folder=tmp_path)
@@ -73,13 +80,15 @@ def test_help_is_quick_and_loads_nothing_heavy(words: Sequence[str], tmp_path: P
     assert seconds < 10, "a loose bound: the machine may be busy; idle it takes 0.6 s"
 
 
-@pytest.mark.parametrize("name", [name for name, command in cli.COMMANDS.items() if command.config])
-def test_help_shows_every_key_and_is_not_hydras_own(name: str, call: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, _ = call(name, "--help")
+@pytest.mark.parametrize("words", COMPOSED, ids=" ".join)
+def test_help_shows_every_key_and_is_not_hydras_own(words: Sequence[str], call: Callable[..., tuple[int, str, str]]) -> None:
+    name = " ".join(words)
+    code, out, _ = call(*words, "--help")
     assert code == 0
     assert out.startswith(f"vla3d {name}: ")
     assert "powered by Hydra" not in out and "$" not in out.replace("${steps}", "").replace("${seed}", "")
-    assert f"vla3d {name} " in out and "seed: " in out and "out: null" in out
+    assert f"vla3d {name} " in out and "out: null" in out
+    assert "seed: " in out or words == DRAWS_NOTHING
     assert ("Groups (choose" in out) == (name == "train")
 
 
@@ -139,6 +148,15 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["bench", "points", "sizs=[3]"], "Unknown key 'sizs'. Did you mean 'sizes'?"),
         (["bench", "points", "out=figures"], "out: got figures, expected a file that ends in .json."),
         (["bench", "points", "views"], "Cannot read 'views'; expected key=value"),
+        (["view"], "Got no path, expected a dataset, a rollout or an episode of one: vla3d view PATH."),
+        (["view", "nowhere"], "nowhere does not exist; expected a dataset"),
+        (["view", "nowhere/with, a 'quote'"], "nowhere/with, a 'quote' does not exist"),
+        (["view", "nowhere", "format=gif"], "Unknown format 'gif'."),
+        (["view", "nowhere", "episdoe=3"], "Unknown key 'episdoe'. Did you mean 'episode'?"),
+        (["view", "cameras"], "Got no path, expected a folder with cameras.json"),
+        (["view", "cameras", "nowhere"], "nowhere does not exist; expected a folder with cameras.json"),
+        (["view", "cameras", "nowhere", "threshold_mm=-1"], "threshold_mm: got -1, expected millimetres, more than 0."),
+        (["view", "cameras", "x", "thresold_mm=3"], "Did you mean 'threshold_mm'? (See vla3d view cameras --help.)"),
         (["info", "nowhere"], "nowhere is no dataset"),
         (["info", "--fast"], "unrecognized arguments: --fast; see vla3d info --help."),
         (["-sc"], "expected a shell"),
@@ -270,6 +288,10 @@ def test_info_tells_versions_and_no_secrets(call: Callable[..., tuple[int, str, 
         ("vla3d train steps=3 experiment=tabletop3_", {"experiment=tabletop3_long"}),
         ("vla3d collect epi", {"episodes="}),
         ("vla3d evaluate ch", {"checkpoint="}),
+        ("vla3d view ca", {"cameras"}),
+        ("vla3d view demos epi", {"episode="}),
+        ("vla3d view cameras thr", {"threshold_mm="}),
+        ("vla3d view cameras folder thr", {"threshold_mm="}),
         ("vla3d rollout policy=", set()),
         ("vla3d info ", set()),
     ],

@@ -7,6 +7,7 @@ Nothing heavy is imported before a command really runs, so that help and complet
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Command:
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
         bare: the key whose value may come first, without its name.
+        parts: commands of their own that a second word names.
     """
 
     purpose: str
@@ -38,6 +40,7 @@ class Command:
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
     bare: str = ""
+    parts: Mapping[str, "Command"] = field(default_factory=dict)
 
 
 COMMANDS: dict[str, Command] = {
@@ -54,6 +57,17 @@ COMMANDS: dict[str, Command] = {
         "vla3d.commands.evaluate:main",
         "evaluate",
         {"demos": "demos.split"},
+    ),
+    "view": Command(
+        "show episodes of a dataset or a rollout, or check cameras",
+        "vla3d.commands.view:main",
+        "view",
+        bare="path",
+        parts={
+            "cameras": Command(
+                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare="path"
+            )
+        },
     ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="suite"
@@ -136,11 +150,13 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(name: str, command: Command, words: list[str]) -> int:
+    if words and words[0] in command.parts:
+        return _run(f"{name} {words[0]}", command.parts[words[0]], words[1:])
     if command.config:
         from vla3d.commands.composition import compose
 
         if command.bare and words and "=" not in words[0] and not words[0].startswith("-"):
-            words = [f"{command.bare}={words[0]}", *words[1:]]
+            words = [f"{command.bare}={quoted(words[0])}", *words[1:]]
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0
@@ -153,6 +169,14 @@ def _run(name: str, command: Command, words: list[str]) -> int:
 def _written_out(word: str, shorthands: Mapping[str, str]) -> str:
     key, equals, value = word.partition("=")
     return f"{shorthands[key]}={value}" if equals and key in shorthands else word
+
+
+def quoted(value: str) -> str:
+    """A word as Hydra reads it back unchanged, whatever a path is made of."""
+    if re.fullmatch(r"[\w./:+-]+", value) and not value.endswith(":"):
+        return value
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", value)
+    return f"'{escaped}'"
 
 
 def load(function: str) -> Callable[[Any], object]:

@@ -24,21 +24,39 @@ def complete(words: Sequence[str], commands: "Mapping[str, Command]") -> int:
 
     if not words:
         raise ConfigError("Got -sc alone, expected a shell: install=bash, install=fish or install=zsh (or uninstall=...).")
-    composed = [name for name, command in commands.items() if command.config]
     if not words[0].startswith("query="):
-        compose(composed[0], commands[composed[0]].config, ["-sc", *words])  # the script is the same for every command
+        first, command = next((first, command) for first, command in commands.items() if command.config)
+        compose(first, command.config, ["-sc", *words])  # the script is the same for every command
         return 0
     line = os.environ.get("COMP_LINE", "")
     line = line[: int(os.environ.get("COMP_POINT") or len(line))]
     name = sub_command(line)
     if name is None:
         print("\n".join(command for command in commands if command.startswith(_last_word(line))))
-    elif name in composed and line.split()[-1].partition("=")[0] not in commands[name].shorthands:
-        # (Hydra takes a shorthand for the group of that name and would offer what the command refuses.)
-        os.environ["COMP_LINE"] = without_sub_command(line)
-        os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
-        compose(name, commands[name].config, ["-sc", *words])
+    elif name in commands:
+        _complete_keys(name, commands[name], without_sub_command(line), words)
     return 0
+
+
+def _complete_keys(name: str, command: "Command", line: str, words: Sequence[str]) -> None:
+    """Answer for a command; ``line`` is what was typed, without the command's name."""
+    from vla3d.commands.composition import compose
+
+    typed = line.split()
+    finished = typed[1:] if line[-1:].isspace() else typed[1:-1]
+    if finished and finished[0] in command.parts:
+        _complete_keys(f"{name} {finished[0]}", command.parts[finished[0]], without_sub_command(line), words)
+        return
+    if not finished:
+        for part in command.parts:
+            if part.startswith(_last_word(line)):
+                print(part)
+    if finished and command.bare and "=" not in finished[0]:
+        line = without_sub_command(line)
+    # Hydra takes a shorthand for the group of that name and would offer what the command refuses.
+    if command.config and typed[-1].partition("=")[0] not in command.shorthands:
+        os.environ["COMP_LINE"], os.environ["COMP_POINT"] = line, str(len(line))
+        compose(name, command.config, ["-sc", *words])
 
 
 def sub_command(line: str) -> str | None:

@@ -60,17 +60,23 @@ class Watcher(Protocol):
 
 
 class Replay(Policy):
-    """Carries out recorded actions; another policy may think along, so that its explanations can be shown."""
+    """Carries out recorded actions; another policy may think along, so that its explanations can be shown.
 
-    def __init__(self, actions: Sequence[KeyframeAction], thinking: Policy) -> None:
+    Attributes:
+        thought: what the other policy would have done at the last decision.
+    """
+
+    def __init__(self, actions: Sequence[KeyframeAction], thinking: Policy | None = None) -> None:
         self._actions = list(actions)
         self._thinking = thinking
         self._next = 0
+        self.thought: KeyframeAction | None = None
 
     def reset(self, seed: int, expert: Expert | None = None) -> None:
         """Begin at the first recorded action."""
         self._next = 0
-        self._thinking.reset(seed, expert)
+        if self._thinking is not None:
+            self._thinking.reset(seed, expert)
 
     def act(self, observation: Observation) -> KeyframeAction:
         """The next recorded action.
@@ -78,14 +84,14 @@ class Replay(Policy):
         Raises:
             IndexError: after the last one: the episode took another course than the recorded one.
         """
-        self._thinking.act(observation)
+        self.thought = None if self._thinking is None else self._thinking.act(observation)
         action = self._actions[self._next]
         self._next += 1
         return action
 
     def explain(self) -> PolicyExplanation | None:
         """What the other policy looked at."""
-        return self._thinking.explain()
+        return None if self._thinking is None else self._thinking.explain()
 
 
 def recorded_actions(record: EpisodeRecord) -> list[KeyframeAction]:

@@ -23,6 +23,7 @@ from vla3d.evaluation.drawing import (
     write_fitting,
 )
 from vla3d.evaluation.pictures import main_camera
+from vla3d.evaluation.poses import pose_error, pose_words
 from vla3d.evaluation.results import EpisodeRecord
 from vla3d.policies.base import PolicyExplanation
 from vla3d.types import KeyframeAction, Observation
@@ -47,6 +48,7 @@ class Scene:
         task, policy, control: named in the header.
         said: the episode's sentences.
         seconds: simulated time.
+        thought: what a policy that thinks along would have done instead of ``action``.
         trouble: why the last motion was not carried out.
         outcome: the record, once the episode is over.
     """
@@ -59,13 +61,20 @@ class Scene:
     action: KeyframeAction | None = None
     explanation: PolicyExplanation | None = None
     seconds: float = 0.0
+    thought: KeyframeAction | None = None
     trouble: str | None = None
     outcome: EpisodeRecord | None = None
     decisions: int = 0
 
-    def decide(self, observation: Observation, action: KeyframeAction, explanation: PolicyExplanation | None) -> None:
+    def decide(
+        self,
+        observation: Observation,
+        action: KeyframeAction,
+        explanation: PolicyExplanation | None,
+        thought: KeyframeAction | None = None,
+    ) -> None:
         """Take in a decision."""
-        self.observation, self.action, self.explanation = observation, action, explanation
+        self.observation, self.action, self.explanation, self.thought = observation, action, explanation, thought
         self.trouble = None
         self.decisions += 1
 
@@ -103,7 +112,10 @@ class VideoLayout:
         elif scene.observation is not None:
             self._draw_cameras(panel, scene.observation)
         if scene.action is not None:
-            self._draw_action(draw, scene.action)
+            alone = scene.thought is None
+            self._draw_action(draw, scene.action, 3 * _TILE + 2 * _GAP if alone else 2 * _TILE - 88)
+        if scene.action is not None and scene.thought is not None:
+            self._draw_thought(draw, scene.thought, scene.action)
         return panel
 
     def _draw_header(self, draw: ImageDraw.ImageDraw, scene: Scene) -> None:
@@ -127,23 +139,12 @@ class VideoLayout:
             for column, name in enumerate(explanation.view_names[:3]):
                 view, heat = explanation.views[look, column], explanation.heatmaps[look, column]
                 tile = scaled(heat_overlay(view, heat), _TILE)
-                self._mark_peak(tile, heat)
+                mark_peak(tile, heat)
                 place = (_GRID_LEFT + column * (_TILE + _GAP), top)
                 panel.paste(tile, place)
                 draw.text(
                     (place[0] + 8, top + 6), name, font=font(13, bold=True), fill=TEXT, stroke_width=2, stroke_fill=BACKGROUND
                 )
-
-    @staticmethod
-    def _mark_peak(tile: Image.Image, heat: np.ndarray) -> None:
-        if not np.isfinite(heat).all() or heat.max() <= 0:
-            return
-        row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-        x, y = (column + 0.5) * _TILE / heat.shape[1], (row + 0.5) * _TILE / heat.shape[0]
-        draw = ImageDraw.Draw(tile)
-        # The ring is dark inside and light outside so that it shows on any ground.
-        draw.ellipse((x - 11, y - 11, x + 11, y + 11), outline=BACKGROUND, width=3)
-        draw.ellipse((x - 12, y - 12, x + 12, y + 12), outline=TEXT, width=2)
 
     def _draw_cameras(self, panel: Image.Image, observation: Observation) -> None:
         draw = ImageDraw.Draw(panel)
@@ -171,11 +172,20 @@ class VideoLayout:
         )
 
     @staticmethod
-    def _draw_action(draw: ImageDraw.ImageDraw, action: KeyframeAction) -> None:
+    def _draw_action(draw: ImageDraw.ImageDraw, action: KeyframeAction, width: int) -> None:
         title, place, manner = describe_action(action)
         draw.text((_GRID_LEFT, _ACTION_TOP), title, font=font(13, bold=True), fill=ACCENT)
         draw.text((_GRID_LEFT, _ACTION_TOP + 22), place, font=font(19, bold=True), fill=TEXT)
-        write_fitting(draw, manner, (_GRID_LEFT, _ACTION_TOP + 50), 3 * _TILE + 2 * _GAP, size=16, fill=MUTED)
+        write_fitting(draw, manner, (_GRID_LEFT, _ACTION_TOP + 50), width, size=16, fill=MUTED)
+
+    @staticmethod
+    def _draw_thought(draw: ImageDraw.ImageDraw, thought: KeyframeAction, action: KeyframeAction) -> None:
+        left, width = _GRID_LEFT + 2 * (_TILE + _GAP) - 88, _TILE + 88
+        draw.text((left, _ACTION_TOP), "THE POLICY WOULD", font=font(13, bold=True), fill=WARNING)
+        place = pose_words(pose_error(thought, action)) + " off" if thought.answer == "move" else thought.answer
+        write_fitting(draw, place, (left, _ACTION_TOP + 22), width, size=19, bold=True)
+        gripper = "open" if thought.gripper_open else "closed"
+        write_fitting(draw, f"gripper {gripper}", (left, _ACTION_TOP + 50), width, size=16, fill=MUTED)
 
     def _draw_camera(self, frame: Image.Image, scene: Scene, observation: Observation) -> None:
         left, top, size = _CAMERA
@@ -210,6 +220,18 @@ class VideoLayout:
         draw.rectangle((left, top + size - 56, left + size - 1, top + size - 1), fill=fill)
         dark = color if fill != WARNING else BACKGROUND
         write_fitting(draw, text, (left + 18, top + size - 43), size - 36, size=24, bold=True, fill=dark)
+
+
+def mark_peak(tile: Image.Image, heat: np.ndarray) -> None:
+    """Draw a ring around the peak of a heatmap that a square tile shows; a map without heat has none."""
+    if not np.isfinite(heat).all() or heat.max() <= 0:
+        return
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    x, y = (column + 0.5) * tile.width / heat.shape[1], (row + 0.5) * tile.height / heat.shape[0]
+    draw = ImageDraw.Draw(tile)
+    # The ring is dark inside and light outside so that it shows on any ground.
+    draw.ellipse((x - 11, y - 11, x + 11, y + 11), outline=BACKGROUND, width=3)
+    draw.ellipse((x - 12, y - 12, x + 12, y + 12), outline=TEXT, width=2)
 
 
 def outcome_text(record: EpisodeRecord) -> tuple[str, tuple[int, int, int], tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vla3d.evaluation.controls import Sentences
+from vla3d.evaluation.poses import pose_error, pose_words
 from vla3d.evaluation.results import EpisodeRecord
 from vla3d.policies.base import PolicyExplanation
 from vla3d.types import KeyframeAction, Observation, Workspace
@@ -25,13 +26,22 @@ class EpisodeRecording:
         self._log.sentence(said.shown)
         self._log.observation(observation)
 
-    def decided(self, observation: Observation, action: KeyframeAction, explanation: PolicyExplanation | None) -> None:
-        """Log what the policy looked at and chose."""
+    def decided(
+        self,
+        observation: Observation,
+        action: KeyframeAction,
+        explanation: PolicyExplanation | None,
+        thought: KeyframeAction | None = None,
+    ) -> None:
+        """Log what the policy looked at and chose, and what another one would have chosen."""
         self._step += 1
         self._log.at(self._seconds, self._step)
         if explanation is not None:
             self._log.looks(explanation.view_names, explanation.views, explanation.heatmaps, explanation.positions)
         self._log.action(action)
+        if thought is not None:
+            self._log.prediction(thought)
+            self._log.say(f"predicted {pose_words(pose_error(thought, action))} from the executed keyframe")
 
     def moved(self, observation: Observation, seconds: float) -> None:
         """Log the images of one tick."""

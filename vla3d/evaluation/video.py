@@ -65,9 +65,15 @@ class EpisodeVideo:
         """Note the sentences."""
         self._scene.said = said
 
-    def decided(self, observation: Observation, action: KeyframeAction, explanation: PolicyExplanation | None) -> None:
-        """Show what the policy looks at and what it chose, and hold."""
-        self._scene.decide(observation, action, explanation)
+    def decided(
+        self,
+        observation: Observation,
+        action: KeyframeAction,
+        explanation: PolicyExplanation | None,
+        thought: KeyframeAction | None = None,
+    ) -> None:
+        """Show what the policy looks at and what it chose, beside what another one would have chosen, and hold."""
+        self._scene.decide(observation, action, explanation, thought)
         self._writer.add(self._layout.draw(self._scene, observation), _DECISION_FRAMES)
 
     def moved(self, observation: Observation, seconds: float) -> None:

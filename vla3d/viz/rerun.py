@@ -12,11 +12,20 @@ import numpy as np
 from jaxtyping import Float
 
 from vla3d.optional import require
+from vla3d.pointcloud import clouds_of_frames, voxel_downsample
 from vla3d.types import KeyframeAction, Observation, RgbdFrame, Workspace
 
 _AXIS_COLORS = [(220, 60, 60), (60, 180, 80), (70, 110, 230)]
 _HEAT_COLOR = (255, 130, 20)
+_PREDICTION_COLOR = (240, 170, 60)
 _JPEG_QUALITY = 90
+# Finer than what a camera resolves at arm's length, and a few megabytes for a whole episode.
+_VOXEL = 0.005
+
+
+def unfinished(path: Path) -> Path:
+    """Where a recording lies until it is closed."""
+    return path.with_name(path.name + ".part")
 
 
 class EpisodeLog:
@@ -35,7 +44,8 @@ class EpisodeLog:
         """
         self._rr: Any = require("rerun")
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._workspace = workspace
+        self._part = unfinished(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._rr.RecordingStream("vla3d", send_properties=False)
         self._stream.send_recording_name(name)
@@ -55,9 +65,11 @@ class EpisodeLog:
         self._stream.set_time("step", sequence=step)
 
     def observation(self, observation: Observation) -> None:
-        """Log every camera, its depth, and the gripper."""
+        """Log every camera, its depth, the fused cloud inside the workspace, and the gripper."""
         for name, frame in observation.frames.items():
-            self._camera(f"world/cameras/{name}", frame)
+            self.camera(name, frame)
+        if observation.frames:
+            self._fused(list(observation.frames.values()))
         self._pose("world/gripper", observation.gripper_position, observation.gripper_quaternion, 0.08)
         self._stream.log("gripper/width", self._rr.Scalars(float(observation.gripper_width)))
 
@@ -74,6 +86,15 @@ class EpisodeLog:
         gripper = "open" if action.gripper_open else "closed"
         path = "straight" if action.ignore_collisions else "planned"
         self.say(f"keyframe at {np.round(action.position, 3).tolist()}, gripper {gripper}, {path} path")
+
+    def prediction(self, action: KeyframeAction) -> None:
+        """Log what a policy that thinks along would do instead."""
+        if action.answer != "move":
+            self.say(f"the policy would answer: {action.answer}")
+            return
+        self._pose("world/predicted_keyframe", action.position, action.quaternion, 0.05)
+        mark = self._rr.Points3D([(0, 0, 0)], radii=0.008, colors=[_PREDICTION_COLOR], labels=["predicted"])
+        self._stream.log("world/predicted_keyframe/mark", mark)
 
     def looks(
         self, names: Sequence[str], views: Float[np.ndarray, "L V 3 R R"], heatmaps: Float[np.ndarray, "L V R R"],
@@ -110,7 +131,28 @@ class EpisodeLog:
         self._stream.disconnect()
         os.replace(self._part, self._path)
 
-    def _camera(self, entity: str, frame: RgbdFrame) -> None:
+    def cloud(self, entity: str, points: Float[np.ndarray, "N 3"], colors: Float[np.ndarray, "N 3"]) -> None:
+        """Log points as an entity of the scene.
+
+        Args:
+            entity: its name below ``world``.
+            points: world metres.
+            colors: RGB in [0, 1].
+        """
+        shown = np.clip(np.rint(colors * 255), 0, 255).astype(np.uint8)
+        self._stream.log(f"world/{entity}", self._rr.Points3D(points.astype(np.float32), colors=shown, radii=_VOXEL / 2))
+
+    def _fused(self, frames: Sequence[RgbdFrame]) -> None:
+        clouds = clouds_of_frames(frames, self._workspace)
+        points, colors = clouds.points[clouds.mask], clouds.colors[clouds.mask]
+        if len(points):
+            voxels = voxel_downsample(points[None], _VOXEL, values=colors[None]).trimmed()
+            assert voxels.values is not None
+            self.cloud("cloud", voxels.points[0].numpy(), voxels.values[0].numpy())
+
+    def camera(self, name: str, frame: RgbdFrame) -> None:
+        """Log one camera: where it is, its colours and its depth."""
+        entity = f"world/cameras/{name}"
         height, width = frame.depth.shape
         pose = frame.T_world_camera
         self._stream.log(entity, self._rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
@@ -139,7 +181,12 @@ class EpisodeLog:
             row_shares=[1, 5, 2],
         )
         return blueprint.Blueprint(
-            blueprint.Horizontal(blueprint.Spatial3DView(origin="world", name="scene"), side, column_shares=[3, 2]),
+            # Depth images would draw the same points a second time, without colour; they can be opened from the tree.
+            blueprint.Horizontal(
+                blueprint.Spatial3DView(origin="world", name="scene", contents=["$origin/**", "- $origin/cameras/*/depth"]),
+                side,
+                column_shares=[3, 2],
+            ),
             collapse_panels=True,
         )
 
