@@ -139,7 +139,9 @@ def fit_grids(
     int* __restrict__ placed = order.data;
     // The place of the next point of cell i is end[i + 1], and of the next one that is not valid end[0].
     int* __restrict__ end = begin.data + first_cell;
-    const int last[3] = {size[0] - 1, size[1] - 1, size[2] - 1}, cells = size[0] * size[1] * size[2];
+    const int last[3] = {size[0] - 1, size[1] - 1, size[2] - 1};
+    // Where there is no room for a point there is none for a cell: what follows is the next cloud's, maybe another thread's.
+    const int cells = room > 0 ? size[0] * size[1] * size[2] : 0;
     const float low0 = low[0], low1 = low[1], low2 = low[2];
     const float inverse0 = inverse[0], inverse1 = inverse[1], inverse2 = inverse[2];
     // What kernels.cells.cell_along computes.
