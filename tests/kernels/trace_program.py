@@ -64,7 +64,9 @@ def rendered_frames(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
     depth, eye = points[:, None], torch.eye(4).expand(points.shape[0], 1, 4, 4)
     rgb = torch.full((*depth.shape, 3), 200, dtype=torch.uint8)
     image = render_frames(rgb, depth, eye[..., :3, :3], eye, torch.zeros(3), torch.full((3,), 50.0), OBLIQUE, 8, radius=0.3)
-    return image.rgb, image.depth, image.index
+    low, high = (0.0, 0.0, 0.0), (50.0, 50.0, 50.0)
+    in_metres = render_frames(rgb, depth, eye[..., :3, :3], eye, low, high, OBLIQUE, 8, radius_metres=7.5)
+    return image.rgb, image.depth, image.index, in_metres.index
 
 
 def voxels(points: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:

@@ -1,5 +1,7 @@
 """The table of cells: bounded, whole, and never a cell out of order."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from cloud_cases import CLOUDS
@@ -90,6 +92,22 @@ def test_shares_of_the_clouds_make_the_same_table(monkeypatch: pytest.MonkeyPatc
     shared, *_ = table_of(clouds)
     assert torch.equal(alone.order, shared.order) and torch.equal(alone.begin, shared.begin)
     assert torch.equal(alone.points.nan_to_num(), shared.points.nan_to_num())
+
+
+@pytest.mark.parametrize("_form", ["for a CPU"], indirect=True)
+def test_no_cloud_writes_into_the_cells_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads sort clouds at the same time; one without points, between others, owns nothing but where it begins."""
+    parts: list[Callable[[slice], None]] = []
+    monkeypatch.setattr(cells, "_FEWEST_TO_SHARE", 0)
+    monkeypatch.setattr(cells, "in_shares", lambda rows, device, work, most: parts.append(work))
+    clouds = [CLOUDS["holes"](count, count) for count in (0, 500, 0, 0, 4000, 3, 0)]
+    table, *_ = table_of(clouds)
+    ends = [*table.first_cell.tolist(), len(table.begin)]
+    for cloud in range(len(clouds)):
+        table.begin.fill_(-7)
+        parts[0](slice(cloud, cloud + 1))
+        written = (table.begin != -7).nonzero().flatten()
+        assert written.tolist() == list(range(ends[cloud], ends[cloud + 1]))
 
 
 def test_borders_that_fall_do_no_harm() -> None:

@@ -75,6 +75,38 @@ def test_gradients_reach_the_cameras_depth() -> None:
     assert (depth.grad.flatten(1)[~shown] == 0).all() and (depth.grad.flatten(1)[shown] != 0).float().mean() > 0.9
 
 
+FIELDS = ("rgb", "depth", "xyz", "mask", "index")
+
+
+@pytest.mark.parametrize(("zoom", "footprint"), [(None, 2), (1.5, 3), (2.0, 4)])
+def test_metres_stay_metres_when_the_cube_is_magnified(zoom: float | None, footprint: int) -> None:
+    """The box is 2.2 m wide: of 110 pixels each is 2 cm, and 4 cm are two of them, or as many more as the zoom says."""
+    to_cube = workspace_to_cube(Workspace.from_bounds(LOW, HIGH))
+    to_view = None if zoom is None else SimilarityTransform.about(torch.zeros(1, 3), zoom).compose(to_cube)
+    by_metres = render_frames(*frames(7), LOW, HIGH, VIEWS, 110, radius_metres=0.04, to_view=to_view)
+    by_pixels = render_frames(*frames(7), LOW, HIGH, VIEWS, 110, footprint, to_view=to_view)
+    for field in FIELDS:
+        assert torch.equal(getattr(by_metres, field), getattr(by_pixels, field)), field
+    on_device = render_frames(
+        *frames(7), torch.tensor(LOW), torch.tensor(HIGH), VIEWS, 110, radius_metres=0.04, to_view=to_view
+    )
+    assert torch.equal(on_device.index, by_pixels.index)
+
+
+def test_clouds_of_one_batch_may_be_magnified_differently() -> None:
+    seen, zooms = frames(8), torch.tensor([1.0, 3.0])
+    to_cube = workspace_to_cube(Workspace.from_bounds(LOW, HIGH))
+    center = torch.zeros(2, 3)
+    together = render_frames(
+        *seen, LOW, HIGH, VIEWS, 64, radius_metres=0.05, to_view=SimilarityTransform.about(center, zooms).compose(to_cube)
+    )
+    for b, zoom in enumerate(zooms.tolist()):
+        to_view = SimilarityTransform.about(center[:1], zoom).compose(to_cube)
+        alone = render_frames(*(part[b : b + 1] for part in seen), LOW, HIGH, VIEWS, 64, radius_metres=0.05, to_view=to_view)
+        for field in FIELDS:
+            assert torch.equal(getattr(together, field)[b], getattr(alone, field)[0]), field
+
+
 @pytest.mark.wrong_shapes
 def test_refusals() -> None:
     rgb, depth, intrinsics, pose = frames(0)
@@ -82,3 +114,7 @@ def test_refusals() -> None:
         render_frames(rgb[:, :2], depth, intrinsics, pose, LOW, HIGH, VIEWS, 12)
     with pytest.raises(ValueError, match="radius"):
         render_frames(rgb, depth, intrinsics, pose, LOW, HIGH, VIEWS, 12, radius=-1.0)
+    with pytest.raises(ValueError, match=r"radius_metres: got 2.5, expected 0 to 2.2 .*, in metres"):
+        render_frames(rgb, depth, intrinsics, pose, LOW, HIGH, VIEWS, 12, radius_metres=2.5)
+    with pytest.raises(ValueError, match=r"radius_metres: got 0.1 beside footprint 1, expected one of the two"):
+        render_frames(rgb, depth, intrinsics, pose, LOW, HIGH, VIEWS, 12, 1, radius_metres=0.1)

@@ -162,6 +162,34 @@ def test_a_radius_keeps_its_size_as_the_image_grows():
         _assert_equal(by_radius, render_views(points, colors, lengths, views, resolution, footprint))
 
 
+@pytest.mark.parametrize("scale", [0.8, 2.4])
+@given(radius=st.floats(0, 0.4))
+def test_a_radius_in_metres_covers_what_lies_within_it(scale, radius):
+    """A point in the world's origin; pixels of 2 / (41 scale) metres, one in its middle."""
+    views = ViewSet.from_names(("top",))
+    image = render_views(
+        torch.zeros(1, 1, 3), torch.ones(1, 1, 3), torch.tensor([1]), views, 41, radius_metres=radius, scale=scale
+    )
+    i, j = np.mgrid[-20:21, -20:21] * (2 / (41 * scale))  # metres
+    mask = image.mask[0, 0].numpy()
+    assert mask[np.hypot(i, j) <= radius].all() and not mask[np.hypot(i, j) > radius * 1.000001].any()
+
+
+def test_a_size_may_be_said_for_each_cloud():
+    points, colors, lengths = _cloud(3, 3, 40)
+    scales, views = torch.tensor([1.0, 2.0, 1.0]), ViewSet.from_names()
+    points, colors = points.requires_grad_(), colors.requires_grad_()
+    image = render_views(points, colors, lengths, views, 20, radius_metres=0.1, scale=scales)
+    for b, footprint in enumerate((1, 2, 1)):
+        alone = render_views(points[b : b + 1], colors[b : b + 1], lengths[b : b + 1], views, 20, footprint)
+        for field in FIELDS:
+            assert torch.equal(getattr(image, field)[b], getattr(alone, field)[0]), field
+    image.xyz.sum().backward()
+    assert points.grad.abs().sum() == 3 * image.mask.sum()
+    nothing = render_views(points[:0], colors[:0], lengths[:0], views, 20, radius_metres=0.1, scale=scales[:0])
+    assert nothing.rgb.shape == (0, 3, 3, 20, 20)
+
+
 def test_faces_of_the_cube_are_inside():
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)[None]
     views = ViewSet.from_names(("top", "front", "right", "left", "back"))
@@ -231,5 +259,15 @@ def test_refusals():
     for radius in (-0.1, 2.1, math.nan):
         with pytest.raises(ValueError, match=r"radius: got .*, expected 0 to 2"):
             render_views(points, points, lengths, views, 8, radius=radius)
+    for size, complaint in (
+        ({"radius_metres": 0.1}, "radius_metres: got 0.1 without scale"),
+        ({"scale": 1.0}, "scale: got one without radius_metres"),
+        ({"radius_metres": 0.1, "radius": 0.1, "scale": 1.0}, "radius_metres: got 0.1 beside radius 0.1"),
+        ({"radius_metres": math.nan, "scale": 1.0}, "radius_metres: got nan, expected 0 to 2 "),
+        ({"radius_metres": 0.1, "scale": 0.0}, "scale: got 0.0, expected a positive"),
+        ({"radius_metres": 0.1, "scale": torch.tensor([1.0, 2.0, 3.0])}, "scale: got 3 numbers, expected one"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            render_views(points, points, lengths, views, 8, **size)
     with pytest.raises(ValueError, match="lengths on meta; expected one device"):
         render_views(points, points, lengths.to("meta"), views, 8)

@@ -1,6 +1,7 @@
 """Launching Warp kernels on torch tensors."""
 
-from types import ModuleType
+import ctypes
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def launch(kernel: Any, threads: int | tuple[int, ...], *arguments: Argument, bl
         return
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     inputs = [
-        _array(wp, argument, parameter.type) if isinstance(argument, Tensor) else argument
+        _array(argument, parameter.type) if isinstance(argument, Tensor) else argument
         for argument, parameter in zip(arguments, kernel.adj.args, strict=True)
     ]
     cooperating = {} if block is None else {"block_dim": block}
@@ -40,13 +41,24 @@ def launch(kernel: Any, threads: int | tuple[int, ...], *arguments: Argument, bl
     wp.launch(kernel, dim=grid, inputs=inputs, device=wp.device_from_torch(device), stream=stream, **cooperating)
 
 
-def _array(wp: ModuleType, tensor: Tensor, declared: Any) -> Any:
-    """A tensor as an argument of the declared array type.
+def _array(tensor: Tensor, declared: Any) -> ctypes.Structure:
+    """A tensor as an argument of the declared array type: Warp's descriptor of its layout, and where it lies."""
+    layout = _layout(tensor.shape, tensor.stride(), tensor.dtype, declared.dtype, declared.ndim)
+    array = type(layout).from_buffer_copy(layout)
+    array.data = tensor.data_ptr()
+    return array
 
-    Warp refuses to wrap an empty tensor of vectors, whose strides it cannot tell; a kernel never reads one, so it gets an empty
-    array of its own.
+
+@lru_cache(maxsize=4096)
+def _layout(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, element: Any, dimensions: int) -> Any:
+    """Warp's descriptor of an array that lies nowhere.
+
+    Kept, since Warp takes longer to make one than a small kernel runs. It says nothing that is not among the arguments, and
+    holds no memory.
     """
-    if tensor.numel() == 0:
-        return wp.empty(shape=(0,) * declared.ndim, dtype=declared.dtype, device=wp.device_from_torch(tensor.device))
-    # The bare descriptor: building a full array object takes several times as long.
-    return wp.from_torch(tensor.detach(), dtype=declared.dtype, return_ctype=True, requires_grad=False)
+    wp = load_warp()
+    if 0 in shape:
+        # Warp refuses to wrap an empty tensor of vectors, whose strides it cannot tell; a kernel never reads one.
+        return wp.empty(shape=(0,) * dimensions, dtype=element, device="cpu").__ctype__()
+    nowhere = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+    return wp.from_torch(nowhere, dtype=element, return_ctype=True, requires_grad=False)

@@ -22,6 +22,7 @@ def render_frames(
     footprint: int | None = None,
     *,
     radius: float | None = None,
+    radius_metres: float | None = None,
     to_view: SimilarityTransform | None = None,
 ) -> RenderedViews:
     """Fuse what several cameras see inside a box and render it from virtual cameras.
@@ -40,6 +41,8 @@ def render_frames(
         resolution: their image side, pixels.
         footprint: see `render_views`.
         radius: see `render_views`.
+        radius_metres: how far a point reaches in the world, metres, whatever ``to_view`` magnifies. With it the program reads
+            ``to_view.scale``, or else the bounds, and waits for a GPU where they lie on one.
         to_view: world to the cube [-1, 1]^3, for example of a second, magnified look; when None the box is put into the cube as
             `vla3d.geometry.workspace_to_cube` does.
 
@@ -51,7 +54,16 @@ def render_frames(
     """
     cloud = fuse_frames(rgb, depth, intrinsics, T_world_camera, low, high, compact=False)
     transform = _box_to_cube(low, high, depth.device) if to_view is None else to_view
-    return render_views(transform.apply(cloud.points), cloud.colors, cloud.lengths, views, resolution, footprint, radius=radius)
+    scale = None if radius_metres is None else _scale(low, high) if to_view is None else to_view.scale
+    size = {"radius": radius, "radius_metres": radius_metres}
+    points = transform.apply(cloud.points)
+    return render_views(points, cloud.colors, cloud.lengths, views, resolution, footprint, scale=scale, **size)
+
+
+def _scale(low: Bounds, high: Bounds) -> float:
+    """Of `_box_to_cube`, as a number, without a tensor where the bounds are numbers."""
+    lower, upper = (bound.tolist() if isinstance(bound, Tensor) else bound for bound in (low, high))
+    return 2.0 / max(float(end) - float(begin) for begin, end in zip(lower, upper, strict=True))
 
 
 def _box_to_cube(low: Bounds, high: Bounds, device: torch.device) -> SimilarityTransform:

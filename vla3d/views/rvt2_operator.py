@@ -15,6 +15,7 @@ from vla3d.views.splat_operators import Images, work_of_a_thread
 
 _MOST_ELEMENTS = 2**31 - 1  # the kernels count in 32 bits
 _VIEWS = len(reference.VIEWS)
+_DISC = (1, 1)  # squared radius and reach, pixels
 
 
 @lru_cache(maxsize=64)
@@ -47,7 +48,7 @@ def _splat(points: Tensor, colors: Tensor, lengths: Tensor, resolution: int) -> 
         grid = clouds, -(-size // points_each)
         launch(kernels.fill, grid, xyz_of, lengths[rows], _cameras(device), *sizes, resolution / 2, points_each, buffer)
         grid_of_pixels = clouds * _VIEWS, resolution, resolution // pixels_each
-        launch(kernels.resolve, grid_of_pixels, buffer, xyz_of, color_of, *sizes, pixels_each, *images)
+        launch(kernels.resolve, grid_of_pixels, buffer, xyz_of, color_of, *sizes, *_DISC, pixels_each, *images)
 
     in_shares(batch, device, draw, _MOST_ELEMENTS // (3 * max(_VIEWS * resolution**2, size)))
     return results

@@ -1,12 +1,12 @@
 """Rendering a point cloud from virtual cameras."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
+from vla3d.views.footprint import Scale, squared_radii
 from vla3d.views.splat_operators import splat
 from vla3d.views.view_set import ViewSet
 
@@ -42,6 +42,8 @@ def render_views(
     footprint: int | None = None,
     *,
     radius: float | None = None,
+    radius_metres: float | None = None,
+    scale: Scale | None = None,
 ) -> RenderedViews:
     """Render clouds from orthographic cameras; the nearest point wins a pixel, and of equally near ones that of lowest index.
 
@@ -60,15 +62,27 @@ def render_views(
         resolution: image side ``R``, pixels, at most 4096.
         footprint: ``r`` in pixels: 0 is one pixel, 1 a plus of five, 2 a disc of thirteen; 1 when neither is given.
         radius: ``r`` in cube units, ``radius * R / 2`` pixels, at most 2: what a point covers then does not shrink as the image
-            grows. Give one of the two.
+            grows.
+        radius_metres: ``r`` in metres of the world: what a point covers then depends neither on the image nor on how far the
+            cube is magnified. Give one of the three.
+        scale: cube units that a metre has, with ``radius_metres`` only: ``to_view.scale`` of the transform that brought the
+            points into the cube, or one number. It is read by the program, which waits for a GPU where it lies on one; clouds
+            of different scales are drawn one after the other.
 
     Raises:
         ValueError: when shapes, types or sizes do not fit.
     """
     validate_clouds(points, colors, lengths, resolution)
-    squared_radius = _squared_radius(footprint, radius, resolution)
-    images = splat(points.float(), colors.float(), lengths.long(), views.numbers, resolution, squared_radius)
-    rgb, depth, xyz, index = images
+    discs = squared_radii(footprint, radius, radius_metres, scale, resolution)
+    clouds = points.float(), colors.float(), lengths.long()
+    if len(discs) == 1:
+        rgb, depth, xyz, index = splat(*clouds, views.numbers, resolution, discs[0])
+    else:
+        if len(discs) != len(points):
+            raise ValueError(f"scale: got {len(discs)} numbers, expected one, or one for each of {len(points)} clouds.")
+        each = zip(*(part.split(1) for part in clouds), discs, strict=True)
+        images = [splat(*cloud, views.numbers, resolution, disc) for *cloud, disc in each]
+        rgb, depth, xyz, index = (torch.cat(parts) for parts in zip(*images, strict=True))
     return RenderedViews(rgb=rgb, depth=depth, xyz=xyz, mask=index >= 0, index=index)
 
 
@@ -94,17 +108,3 @@ def validate_clouds(
         )
     if not 1 <= resolution <= _MAX_RESOLUTION:
         raise ValueError(f"resolution: got {resolution}, expected 1 to {_MAX_RESOLUTION} pixels.")
-
-
-def _squared_radius(footprint: int | None, radius: float | None, resolution: int) -> int:
-    """Largest squared length of a pixel offset that the disc holds."""
-    if radius is None:
-        pixels = 1 if footprint is None else footprint
-        if not 0 <= pixels <= resolution:
-            raise ValueError(f"footprint: got {pixels}, expected 0 (one pixel) to {resolution} (the image's side), in pixels.")
-        return pixels * pixels
-    if footprint is not None:
-        raise ValueError(f"radius: got {radius} beside footprint {footprint}, expected one of the two.")
-    if not 0 <= radius <= 2:
-        raise ValueError(f"radius: got {radius}, expected 0 to 2 (the cube's edge), in cube units.")
-    return math.floor((radius * resolution / 2) ** 2)

@@ -16,15 +16,11 @@ it lies between the rounded ``query - radius`` and ``query + radius``. The cells
 import warp as wp
 
 from vla3d.pointcloud.kernels.cells import cell_of
+from vla3d.pointcloud.kernels.snippets import SQUARED_LENGTH, distance_of
 
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
 _INFINITE = wp.constant(float("inf"))
-
-
-@wp.func
-def distance_of(key: wp.uint64) -> float:
-    return wp.cast(wp.uint32(key >> wp.uint64(32)), wp.float32)
 
 
 @wp.func
@@ -40,7 +36,9 @@ def cells_around(point: wp.vec3, radius: float, low: wp.vec3, inverse: wp.vec3, 
     return cell_of(point - corner, low, inverse, size), cell_of(point + corner, low, inverse, size)
 
 
-@wp.func_native("""
+@wp.func_native(
+    SQUARED_LENGTH
+    + """
 #ifdef __CUDA_ARCH__
     constexpr int BLOCK = 1, SEEN = 1, RANKED = 1;
 #else
@@ -121,7 +119,7 @@ def cells_around(point: wp.vec3, radius: float, low: wp.vec3, inverse: wp.vec3, 
                     const float* __restrict__ other = all + 3 * (size_t)start;
                     for (int i = 0; i < BLOCK; ++i) {
                         const float dx = other[3 * i] - px, dy = other[3 * i + 1] - py, dz = other[3 * i + 2] - pz;
-                        distances[seen + i].value = (dx * dx + dy * dy) + dz * dz;
+                        distances[seen + i].value = squared_length(dx, dy, dz);
                         places[seen + i] = start + i;
                     }
                     seen += end - start < BLOCK ? end - start : BLOCK;
@@ -132,7 +130,8 @@ def cells_around(point: wp.vec3, radius: float, low: wp.vec3, inverse: wp.vec3, 
         }
     settle();
     return count;
-""")
+"""
+)
 def collect(
     low_cell: wp.vec3i,
     high_cell: wp.vec3i,

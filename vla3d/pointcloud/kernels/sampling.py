@@ -8,6 +8,8 @@ bucket, and rounding keeps order, so the one is never larger than the other.
 
 import warp as wp
 
+from vla3d.pointcloud.kernels.snippets import distance_of
+
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
 BUCKET = wp.constant(32)
@@ -137,7 +139,7 @@ def farthest_points(
         overall = wp.uint64(0)
         for bucket in range(lane, (end - start + BUCKET - 1) // BUCKET, wp.block_dim()):
             slot = first_slot(start, cloud) + bucket
-            farthest = wp.cast(wp.uint32(best[slot] >> wp.uint64(32)), wp.float32)
+            farthest = distance_of(best[slot])
             # The bucket of the pick itself changes even when all its points coincide.
             own = bucket == (at - start) // BUCKET
             if own or squared_distance_to_box(point, box_low[slot], box_high[slot]) < farthest:

@@ -9,30 +9,29 @@ from taking several points at once.
 import warp as wp
 
 from vla3d.pointcloud.kernels.cells import CELLS_PER_POINT, divide, inverse_of
+from vla3d.pointcloud.kernels.snippets import VALID
 
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
 
-@wp.func_native("""
-    constexpr float MOST = 3.40282347e38f;  // the largest finite float
+@wp.func_native(
+    VALID
+    + """
     const float* __restrict__ point = (const float*)points.data + 3 * start;
     int* __restrict__ listed = places.data + start;
     long long count = 0;
-    for (long long i = 0; i < length; ++i) {
-        const float x = point[3 * i], y = point[3 * i + 1], z = point[3 * i + 2];
-        // False for NaN as well.
-        count += (x <= MOST) & (x >= -MOST) & (y <= MOST) & (y >= -MOST) & (z <= MOST) & (z >= -MOST);
-    }
+    for (long long i = 0; i < length; ++i)
+        count += valid(point[3 * i], point[3 * i + 1], point[3 * i + 2]);
     if (count == length)
         return count;
     count = 0;
     for (long long i = 0; i < length; ++i) {
-        const float x = point[3 * i], y = point[3 * i + 1], z = point[3 * i + 2];
         listed[count] = (int)i;
-        count += (x <= MOST) & (x >= -MOST) & (y <= MOST) & (y >= -MOST) & (z <= MOST) & (z >= -MOST);
+        count += valid(point[3 * i], point[3 * i + 1], point[3 * i + 2]);
     }
     return count;
-""")
+"""
+)
 def list_valid(
     points: wp.array(dtype=wp.vec3), start: wp.int64, length: wp.int64, places: wp.array(dtype=wp.int32)
 ) -> wp.int64:
@@ -131,15 +130,18 @@ def fit_grids(
     valid[own] = count
 
 
-@wp.func_native("""
-    constexpr float MOST = 3.40282347e38f;
+@wp.func_native(
+    VALID
+    + """
     const float* __restrict__ point = (const float*)points.data + 3 * start;
     float* __restrict__ sorted_point = (float*)sorted_points.data;
     int* __restrict__ cell = number.data + start;
     int* __restrict__ placed = order.data;
     // The place of the next point of cell i is end[i + 1], and of the next one that is not valid end[0].
     int* __restrict__ end = begin.data + first_cell;
-    const int last[3] = {size[0] - 1, size[1] - 1, size[2] - 1}, cells = size[0] * size[1] * size[2];
+    const int last[3] = {size[0] - 1, size[1] - 1, size[2] - 1};
+    // Where there is no room for a point there is none for a cell: what follows is the next cloud's, maybe another thread's.
+    const int cells = room > 0 ? size[0] * size[1] * size[2] : 0;
     const float low0 = low[0], low1 = low[1], low2 = low[2];
     const float inverse0 = inverse[0], inverse1 = inverse[1], inverse2 = inverse[2];
     // What kernels.cells.cell_along computes.
@@ -150,9 +152,8 @@ def fit_grids(
     };
     for (int i = 0; i < length; ++i) {
         const float x = point[3 * i], y = point[3 * i + 1], z = point[3 * i + 2];
-        const bool valid = (x <= MOST) & (x >= -MOST) & (y <= MOST) & (y >= -MOST) & (z <= MOST) & (z >= -MOST);
         const int row = along(x, low0, inverse0, last[0]) * (last[1] + 1) + along(y, low1, inverse1, last[1]);
-        cell[i] = valid ? row * (last[2] + 1) + along(z, low2, inverse2, last[2]) : -1;
+        cell[i] = valid(x, y, z) ? row * (last[2] + 1) + along(z, low2, inverse2, last[2]) : -1;
     }
     for (int i = 0; i <= cells; ++i)
         end[i] = 0;
@@ -180,7 +181,8 @@ def fit_grids(
     end[0] = place;
     for (int i = cells + 1; i < next_cell - first_cell; ++i)
         end[i] = total;
-""")
+"""
+)
 def sort_cloud(
     points: wp.array(dtype=wp.vec3),
     start: wp.int64,

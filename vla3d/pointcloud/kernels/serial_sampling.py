@@ -11,6 +11,8 @@ cannot be chosen.
 
 import warp as wp
 
+from vla3d.pointcloud.kernels.snippets import SQUARED_LENGTH, VALID
+
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
 LEAF = 32  # points
@@ -20,10 +22,9 @@ ROWS = 4  # of ``numbers``
 FEW_POINTS = wp.constant(512)
 FEW_PICKS = wp.constant(32)
 
-_COMMON = f"""
+_COMMON = f"""{VALID}{SQUARED_LENGTH}
     constexpr int LEAF = {LEAF}, BRANCH = {BRANCH}, TREE = LEAF * BRANCH;
     constexpr int INFINITE = 0x7F800000, NONE = 0x7FFFFFFF;  // the bits of infinity; what lies above them
-    constexpr float MOST = 3.40282347e38f;  // the largest finite float
     const size_t capacity = numbers.shape[1];
     int* __restrict__ order = numbers.data;  // which point is at a position
     int* __restrict__ position = order + capacity;  // its inverse
@@ -38,10 +39,8 @@ _COMMON = f"""
     const float* __restrict__ point = (const float*)(points.data + start);
     int count = 0;
     for (int i = 0; i < length; ++i) {
-        const float x = point[3 * (size_t)i], y = point[3 * (size_t)i + 1], z = point[3 * (size_t)i + 2];
         order[count] = i;
-        // False for NaN as well.
-        count += (x <= MOST) & (x >= -MOST) & (y <= MOST) & (y >= -MOST) & (z <= MOST) & (z >= -MOST);
+        count += valid(point[3 * (size_t)i], point[3 * (size_t)i + 1], point[3 * (size_t)i + 2]);
     }
     return count;
 """
@@ -206,7 +205,7 @@ def grow_trees(
                 const float xm = x0 > x1 ? x0 : x1, ym = y0 > y1 ? y0 : y1, zm = z0 > z1 ? z0 : z1;
                 const float dx = xm > 0.0f ? xm : 0.0f, dy = ym > 0.0f ? ym : 0.0f, dz = zm > 0.0f ? zm : 0.0f;
                 union { float value; int bits; } distance;
-                distance.value = (dx * dx + dy * dy) + dz * dz;
+                distance.value = squared_length(dx, dy, dz);
                 reached[j] = distance.bits < far[begin + n];
             }
             for (int j = 0; j < BRANCH && i + j < count; ++j) {
@@ -240,9 +239,8 @@ def grow_trees(
         for (int l = 0; l < reached_leaves; ++l) {
             const int leaf = leaves[l], begin = leaf * LEAF;
             for (int i = begin; i < begin + LEAF; ++i) {
-                const float dx = x[i] - px, dy = y[i] - py, dz = z[i] - pz;
                 union { float value; int bits; } distance;
-                distance.value = (dx * dx + dy * dy) + dz * dz;
+                distance.value = squared_length(x[i] - px, y[i] - py, z[i] - pz);
                 nearest[i] = distance.bits < nearest[i] ? distance.bits : nearest[i];
             }
             far[leaf] = largest(nearest + begin, order + begin, LEAF, index[leaf]);

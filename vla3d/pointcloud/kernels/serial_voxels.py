@@ -11,6 +11,7 @@ from taking several points at once.
 import warp as wp
 
 from vla3d.pointcloud.kernels.serial_gathering import add_up
+from vla3d.pointcloud.kernels.snippets import VALID
 
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
@@ -18,13 +19,10 @@ WIDTH = 4  # of the workspace: sums along x, y and z, and how many points
 COUNT = wp.constant(3)
 
 
-@wp.func_native("""
-    constexpr float MOST = 3.40282347e38f;  // the largest finite float
+@wp.func_native(
+    VALID
+    + """
     constexpr double BEYOND = 2305843009213693952.0;  // 2^61, as in the reference
-    const auto valid = [](const float* p) {
-        // False for NaN as well.
-        return (p[0] <= MOST) & (p[0] >= -MOST) & (p[1] <= MOST) & (p[1] >= -MOST) & (p[2] <= MOST) & (p[2] >= -MOST);
-    };
     const auto place = [=](float coordinate) {
         const double at = floor((double)coordinate / size);
         const double bounded = at > -BEYOND ? at : -BEYOND;
@@ -35,7 +33,7 @@ COUNT = wp.constant(3)
     long long* __restrict__ key = (long long*)row.data + start;
     double low[3] = {BEYOND, BEYOND, BEYOND}, high[3] = {-BEYOND, -BEYOND, -BEYOND};
     for (long long i = 0; i < length; ++i) {
-        const bool use = valid(point + 3 * i);
+        const bool use = valid(point[3 * i], point[3 * i + 1], point[3 * i + 2]);
         for (int axis = 0; axis < 3; ++axis) {
             const double at = place(point[3 * i + axis]);
             low[axis] = (use & (at < low[axis])) ? at : low[axis];
@@ -52,7 +50,7 @@ COUNT = wp.constant(3)
     if (widest > most)
         return -widest;
     for (long long i = 0; i < length; ++i) {
-        const bool use = valid(point + 3 * i);
+        const bool use = valid(point[3 * i], point[3 * i + 1], point[3 * i + 2]);
         int at[3];
         for (int axis = 0; axis < 3; ++axis)
             at[axis] = (int)(use ? place(point[3 * i + axis]) - low[axis] : 0.0);
@@ -62,7 +60,8 @@ COUNT = wp.constant(3)
     for (unsigned long long last = (unsigned long long)extent[0] * extent[1] * extent[2] - 1; last > 0; last >>= 1)
         ++bits;
     return bits;
-""")
+"""
+)
 def find_keys(
     points: wp.array2d(dtype=float),
     start: wp.int64,
