@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,16 +105,12 @@ def test_a_policy_without_weights(tmp_path: Path, demos: Path, refused: Callable
 def test_other_cameras_are_named(run: Path, demos: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     data = altered(demos, tmp_path / "demos", with_frames(lambda frames: {k: v for k, v in frames.items() if k != "wrist"}))
     sentence = refused(f"checkpoint={run}", f"data={data}", "demos=all")
-    assert (
-        f"needs the camera 'wrist' (it was trained with front, left_shoulder, right_shoulder, wrist); the demonstration {TASK}/000001"
-        in sentence
-    )
+    assert "needs the camera 'wrist' (it was trained with front, left_shoulder, right_shoulder, wrist)" in sentence
+    assert f"the demonstration {TASK}/000001" in sentence
 
 
 def renamed(demos: Path, out: Path, task: str) -> Path:
     source = DemoDataset(demos)
-    from dataclasses import replace
-
     with DatasetWriter(out, source.request) as writer:
         for ref in source.episodes():
             writer.add(replace(source.read(ref), task=task), ref.attempt)
