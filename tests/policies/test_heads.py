@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from vla3d.errors import ConfigError
 from vla3d.geometry.rotations import matrix_to_rotation_6d, quaternion_to_matrix, random_rotation
-from vla3d.policies.bridgevla.prediction import gripper_rotation_error
 from vla3d.policies.heads.heatmap import ConvexUpsampling, heatmap_cross_entropy, heatmap_probabilities
 from vla3d.policies.heads.rotation import EulerBins, Rotation6D, make_rotation_head
+from vla3d.policies.keyframe_errors import gripper_rotation_error
 from vla3d.views.heatmaps import heatmap_targets
 
 

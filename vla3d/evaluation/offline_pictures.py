@@ -40,7 +40,8 @@ DEMONSTRATED, PREDICTED = (255, 255, 255), (0, 229, 255)
 _FINGER, _WRIST = 0.045, 0.1  # metres from the tool centre point back to the palm and to the wrist
 _OPEN, _CLOSED = 0.04, 0.012  # half the width between the fingers
 
-Pixels = Float[np.ndarray, "K 2"]
+Line = Float[np.ndarray, "_ 3"]
+PixelLine = Float[np.ndarray, "_ 2"]
 
 
 def sample_picture(judged: Judged) -> bytes:
@@ -57,7 +58,7 @@ def sample_picture(judged: Judged) -> bytes:
     return buffer.getvalue()
 
 
-def gripper_outline(action: KeyframeAction) -> list[Float[np.ndarray, "K 3"]]:
+def gripper_outline(action: KeyframeAction) -> list[Line]:
     """A gripper at an action's pose as lines in the world: fingers with palm, the stem to the wrist, and the point aimed at."""
     rotation = quaternion_to_matrix(torch.from_numpy(np.asarray(action.quaternion, dtype=np.float64))).numpy()
     half = _OPEN if action.gripper_open else _CLOSED
@@ -67,7 +68,7 @@ def gripper_outline(action: KeyframeAction) -> list[Float[np.ndarray, "K 3"]]:
     return [np.stack([tip - side, palm - side, palm + side, tip + side]), np.stack([palm, tip + _WRIST * back]), tip[None]]
 
 
-def seen_in_camera(points: Float[np.ndarray, "K 3"], frame: RgbdFrame) -> Pixels:
+def seen_in_camera(points: Line, frame: RgbdFrame) -> PixelLine:
     """Pixel coordinates of world points in a camera; NaN behind it."""
     world, intrinsics, pose = (
         torch.from_numpy(np.asarray(array, dtype=np.float64)) for array in (points, frame.intrinsics, frame.T_world_camera)
@@ -75,7 +76,7 @@ def seen_in_camera(points: Float[np.ndarray, "K 3"], frame: RgbdFrame) -> Pixels
     return np.asarray(project(world, intrinsics, pose)[0].numpy())
 
 
-def seen_in_view(points: Float[np.ndarray, "K 3"], pixel_map: Float[np.ndarray, "2 4"]) -> Pixels:
+def seen_in_view(points: Line, pixel_map: Float[np.ndarray, "2 4"]) -> PixelLine:
     """Pixel coordinates of world points in an orthographic view, see ``PolicyExplanation.pixel_maps``."""
     return np.asarray(points @ pixel_map[:, :3].T + pixel_map[:, 3])
 
@@ -154,7 +155,7 @@ def _draw_looks(picture: Image.Image, looks: PolicyExplanation, actions: Actions
             _label(picture, name, place)
 
 
-def _draw_lines(tile: Image.Image, lines: list[Pixels], color: tuple[int, int, int]) -> None:
+def _draw_lines(tile: Image.Image, lines: list[PixelLine], color: tuple[int, int, int]) -> None:
     """Lines with a dark rim, so that they show on any ground; what lies behind a camera is left out."""
     draw = ImageDraw.Draw(tile)
     # Far outside the tile a coordinate says nothing any more, and Pillow counts in 32 bits.
