@@ -70,7 +70,7 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     "bench": Command(
-        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="suite"
+        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
     ),
     "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
 }

@@ -1,4 +1,4 @@
-"""`vla3d bench`: every program of a suite runs and gives our answer; what is written can be read; the mistakes."""
+"""`vla3d bench`: every program runs and gives our answer; what is written can be read; the mistakes."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import torch
 from vla3d import cli
 from vla3d.benchmarks import cases, gathering, lifting, measure, neighbours, run, sampling, splatting, voxels
 from vla3d.benchmarks.cases import Case, Contestant
-from vla3d.benchmarks.config import SUITES, BenchConfig
+from vla3d.benchmarks.config import OPERATIONS, BenchConfig
 from vla3d.benchmarks.report import markdown, plot
 from vla3d.errors import ConfigError
 
@@ -20,15 +20,15 @@ CPU = torch.device("cpu")
 FIELDS = {"op", "case", "size", "ours_s", "peer", "peer_s", "ratio", "agree", "repeats"}
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_suite_through_the_command_line(suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("operations", OPERATIONS)
+def test_operations_through_the_command_line(operations: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "figures.json"
-    assert cli.main(["bench", suite, "quick=true", "device=cpu", "threads=1", f"out={out}"]) == 0
+    assert cli.main(["bench", operations, "quick=true", "device=cpu", "threads=1", f"out={out}"]) == 0
     written = json.loads(out.read_text())
     assert set(written) == {"about", "rows"}
     assert written["about"]["torch_threads"] == 1
     assert {"date", "processor", "cores", "load_average", "versions", "settings"} <= set(written["about"])
-    assert {row["op"] for row in written["rows"]} == {"points": POINTS, "views": {"splat", "lift"}}[suite]
+    assert {row["op"] for row in written["rows"]} == {"points": POINTS, "views": {"splat", "lift"}}[operations]
     for row in written["rows"]:
         assert set(row) == FIELDS
         assert row["agree"], row
@@ -38,7 +38,7 @@ def test_a_suite_through_the_command_line(suite: str, tmp_path: Path, capsys: py
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-POINTS = {operation.case(16, 1, 0, CPU).op for operation in run.SUITES["points"]}
+POINTS = {operation.case(16, 1, 0, CPU).op for operation in run.OPERATIONS["points"]}
 
 
 def test_the_fixed_cases_have_their_names() -> None:
@@ -58,9 +58,9 @@ def test_the_fixed_cases_have_their_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_batches(suite: str) -> None:
-    for operation in run.SUITES[suite]:
+@pytest.mark.parametrize("operations", OPERATIONS)
+def test_batches(operations: str) -> None:
+    for operation in run.OPERATIONS[operations]:
         case = operation.case(8 if operation.fixed is None else 60, 3, 1, CPU)
         answers = {one.name: one.answer(one.run()) for one in (case.ours, *case.peers)}
         assert all(len(answer) == 3 for answer in answers.values())
@@ -132,7 +132,7 @@ def test_neighbours_agree_up_to_rounding() -> None:
 def test_peers_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("fpsample", "torch_quickfps", "open3d"):
         monkeypatch.setitem(sys.modules, name, None)  # Python's way to say that it cannot be imported
-    rows = run.run(BenchConfig(suite="points", out=Path("x.json"), device="cpu", quick=True))
+    rows = run.run(BenchConfig(operations="points", out=Path("x.json"), device="cpu", quick=True))
     assert not {"fpsample vanilla", "fpsample kdline", "torch_quickfps", "open3d"} & {row["peer"] for row in rows}
     assert "Left out: fpsample " in capsys.readouterr().out
 
@@ -145,16 +145,16 @@ def test_the_table_and_the_plot_leave_out_what_is_not_known() -> None:
 
 
 def test_lifting_has_no_fixed_size() -> None:
-    config = BenchConfig(suite="views", out=Path("x.json"), sizes=[5], resolutions=[7, 3])
-    sizes = {operation.case: run._sizes(config, operation) for operation in run.SUITES["views"]}
+    config = BenchConfig(operations="views", out=Path("x.json"), sizes=[5], resolutions=[7, 3])
+    sizes = {operation.case: run._sizes(config, operation) for operation in run.OPERATIONS["views"]}
     assert sizes == {splatting.case: [5, splatting.FIXED], lifting.case: [3, 7]}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"suite": None}, "Got no suite, expected one of points, views"),
-        ({"suite": "pionts"}, "Unknown suite 'pionts'. Did you mean 'points'?"),
+        ({"operations": None}, "Got no operations, expected one of points, views"),
+        ({"operations": "pionts"}, "Unknown operations 'pionts'. Did you mean 'points'?"),
         ({"device": "cuca"}, "Unknown device 'cuca'. Did you mean 'cuda'?"),
         ({"repeats": 0}, "repeats: got 0, expected a whole number of at least 1"),
         ({"sizes": [0]}, r"sizes: got \[0\]"),
@@ -164,18 +164,18 @@ def test_lifting_has_no_fixed_size() -> None:
 )
 def test_bad_settings(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        BenchConfig(**{"suite": "points", "out": Path("x.json"), **arguments})
+        BenchConfig(**{"operations": "points", "out": Path("x.json"), **arguments})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu() -> None:
     with pytest.raises(ConfigError, match="torch sees no GPU"):
-        run.run(BenchConfig(suite="points", out=Path("x.json"), device="cuda"))
+        run.run(BenchConfig(operations="points", out=Path("x.json"), device="cuda"))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("suite", SUITES)
-def test_a_suite_on_a_gpu(suite: str) -> None:
-    rows = run.run(BenchConfig(suite=suite, out=Path("x.json"), device="cuda", quick=True, batch=2))
+@pytest.mark.parametrize("operations", OPERATIONS)
+def test_operations_on_a_gpu(operations: str) -> None:
+    rows = run.run(BenchConfig(operations=operations, out=Path("x.json"), device="cuda", quick=True, batch=2))
     assert measure.FLOOR in {row["peer"] for row in rows}
     assert all(row["agree"] for row in rows if row["peer"] != measure.FLOOR)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from vla3d.errors import ConfigError, unknown_name
 
-SUITES = ("points", "views")
+OPERATIONS = ("points", "views")
 DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
-    """One run of a suite.
+    """Which operations are timed, and how.
 
     Attributes:
-        suite: ``"points"`` (sampling, neighbours, voxels, gathering) or ``"views"`` (splatting, lifting).
+        operations: ``"points"`` (sampling, neighbours, voxels, gathering) or ``"views"`` (splatting, lifting).
         out: the JSON file; the plot lies beside it.
         seed: of the random clouds and heatmaps.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``, which takes the GPU when there is one.
@@ -29,7 +29,7 @@ class BenchConfig:
         plot: draw time against size (extra ``bench``).
     """
 
-    suite: str | None
+    operations: str | None
     out: Path
     seed: int = 0
     device: str = "auto"
@@ -43,9 +43,9 @@ class BenchConfig:
     plot: bool = True
 
     def __post_init__(self) -> None:
-        if self.suite is None:
-            raise ConfigError(f"Got no suite, expected one of {', '.join(SUITES)}: vla3d bench {SUITES[0]}.")
-        for kind, name, choices in (("suite", self.suite, SUITES), ("device", self.device, DEVICES)):
+        if self.operations is None:
+            raise ConfigError(f"Got no operations, expected one of {', '.join(OPERATIONS)}: vla3d bench {OPERATIONS[0]}.")
+        for kind, name, choices in (("operations", self.operations, OPERATIONS), ("device", self.device, DEVICES)):
             if name not in choices:
                 raise unknown_name(kind, name, choices)
         for key, least in (("seed", 0), ("batch", 1), ("repeats", 1), ("threads", 0)):

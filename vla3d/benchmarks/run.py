@@ -1,4 +1,4 @@
-"""Running a suite."""
+"""Running a benchmark of operations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ QUICK_RESOLUTION = 16
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a suite.
+    """One operation to time.
 
     Attributes:
         case: ``case(size, batch, seed, device)`` prepares the task of one size.
@@ -31,7 +31,7 @@ class Operation:
     fixed: int | None
 
 
-SUITES: dict[str, tuple[Operation, ...]] = {
+OPERATIONS: dict[str, tuple[Operation, ...]] = {
     "points": (
         Operation(sampling.case, sampling.FIXED),
         Operation(neighbours.ball_case, neighbours.FIXED),
@@ -46,7 +46,7 @@ PEERS: dict[str, tuple[str, ...]] = {"points": ("fpsample", "torch_quickfps", "o
 
 
 def run(config: BenchConfig) -> list[dict[str, Any]]:
-    """Measure every case of a suite.
+    """Measure every case.
 
     Returns:
         One row for each case and peer: ``op, case, size, ours_s, peer, peer_s, ratio, agree, repeats``; times are medians, in
@@ -55,15 +55,15 @@ def run(config: BenchConfig) -> list[dict[str, Any]]:
     Raises:
         ConfigError: a GPU is asked for where there is none.
     """
-    assert config.suite is not None  # the configuration refuses it
+    assert config.operations is not None  # the configuration refuses it
     device = _device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    for reason in missing_peers(config.suite, device):
+    for reason in missing_peers(config.operations, device):
         print(f"Left out: {reason}")
-    plan = [(operation, size) for operation in SUITES[config.suite] for size in _sizes(config, operation)]
+    plan = [(operation, size) for operation in OPERATIONS[config.operations] for size in _sizes(config, operation)]
     rows = []
-    with tqdm(plan, desc=f"bench {config.suite}", unit="case", dynamic_ncols=True) as bar:
+    with tqdm(plan, desc=f"bench {config.operations}", unit="case", dynamic_ncols=True) as bar:
         for operation, size in bar:
             case = operation.case(size, config.batch, config.seed, device)
             bar.set_postfix_str(case.name)
@@ -71,9 +71,9 @@ def run(config: BenchConfig) -> list[dict[str, Any]]:
     return rows
 
 
-def missing_peers(suite: str, device: torch.device) -> Iterator[str]:
-    """Why peers of a suite cannot run."""
-    for name in PEERS[suite] if device.type == "cpu" else ("pytorch3d",) if suite == "points" else ():
+def missing_peers(operations: str, device: torch.device) -> Iterator[str]:
+    """Why peers of these operations cannot run."""
+    for name in PEERS[operations] if device.type == "cpu" else ("pytorch3d",) if operations == "points" else ():
         try:
             require(name)
         except MissingExtraError as error:

@@ -20,7 +20,7 @@ _PACKAGES = ("torch", "warp-lang", "numpy", "scipy", "fpsample", "torch_quickfps
 
 def main(values: Mapping[str, Any]) -> None:
     """Run the command on composed values."""
-    bench(build(BenchConfig, {**values, "out": values["out"] or dated_folder("bench") / f"{values['suite']}.json"}))
+    bench(build(BenchConfig, {**values, "out": values["out"] or dated_folder("bench") / f"{values['operations']}.json"}))
 
 
 def bench(config: BenchConfig) -> Path:
