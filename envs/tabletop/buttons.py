@@ -18,6 +18,8 @@ _COLLAR_WALL = 0.001
 # Tightened already when the cap is up, against a stiff stop: the cap stands firm there.
 _SPRING = {"stiffness": [300.0], "springref": -0.005, "damping": [8.0]}
 _STOP = {"solref_limit": [0.005, 1.0], "solimp_limit": [0.98, 0.999, 0.001, 0.5, 2.0]}
+# Smooth, whatever touches it: a fingertip that pushes off sideways slides, where with the pads' friction it jams at times.
+_SMOOTH = {"priority": 2, "friction": [0.15, 0.005, 0.0001]}
 
 
 def cap_name(button: str) -> str:
@@ -45,7 +47,7 @@ def add_button(spec: mujoco.MjSpec, name: str) -> None:
     )
     top = BUTTON_PRESSED_TOP + BUTTON_TRAVEL
     painted = [*next(iter(COLORS.values())), 1]
-    _add_cylinder(cap, cap_name(name), _CAP_RADIUS, top - _CAP_HEIGHT, top, rgba=painted, mass=_CAP_MASS)
+    _add_cylinder(cap, cap_name(name), _CAP_RADIUS, top - _CAP_HEIGHT, top, rgba=painted, mass=_CAP_MASS, **_SMOOTH)
     collar = cap.add_body(name=f"{name}/collar")
     _add_cylinder(
         collar,

@@ -14,6 +14,7 @@ from vla3d.envs.tabletop.motion import MotionExecutor
 from vla3d.envs.tabletop.scene import new_scene
 from vla3d.envs.tabletop.tasks.push_buttons import BUTTONS, CAPS, ORDERS, PushButtons, press_pose, pressed
 from vla3d.envs.tabletop.world import World
+from vla3d.seeding import scene_seed
 from vla3d.types import KeyframeAction, StepResult
 
 
@@ -106,6 +107,15 @@ def test_a_press_may_be_off_by_some_millimetres(env: TabletopEnv, offset: tuple[
             assert env.step(action).failure is None
         assert len(pressed(env.world)) == count
     assert env.episode.over and env.episode.held[env.episode.scenario.goal]
+
+
+@pytest.mark.parametrize("index", [11, 62, 63])
+def test_the_hand_leaves_a_pressed_button_without_jamming(env: TabletopEnv, index: int) -> None:
+    """Scenes in which the fingertips stuck on caps as rough as the pads, on the way to the next button."""
+    env.begin(seed=scene_seed("test", 2, "push_buttons", index))
+    expert = env.expert()
+    results = [env.step(expert.next_action()) for _ in range(6)]
+    assert results[-1].success and all(result.info["motion_failure"] is None for result in results)
 
 
 def test_uncovered_base_shows_what_is_pressed() -> None:
