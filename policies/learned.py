@@ -217,13 +217,18 @@ def load_weights(policy: nn.Module, path: Path) -> None:
     policy.load_state_dict(weights)
 
 
-def load_policy(directory: Path, map_location: str = "cpu") -> LearnedPolicy:
-    """Open the policy in ``directory``, whichever class it is.
+def load_policy(source: Path | str, map_location: str = "cpu") -> LearnedPolicy:
+    """Open a policy, whichever class it is.
+
+    Args:
+        source: see ``LearnedPolicy.from_pretrained``.
+        map_location: torch device.
 
     Raises:
         CheckpointError: when it cannot be opened.
         ConfigError: when its policy is not installed.
     """
+    directory = _local_directory(str(source))
     cls = policy_class(read_policy_config(directory)["policy"])
     if not issubclass(cls, LearnedPolicy):
         raise CheckpointError(f"{directory} names the policy {cls.__name__}, which has no weights to load.")

@@ -110,7 +110,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["train", "lr=3"], "Unknown key 'lr'. Did you mean 'trainer.lr'?"),
         (["train", "qqq=3"], "Unknown key 'qqq'. Keys there: data, demos, experiment, out, policy"),
         (["train", "policy=bridgevla_nno"], "Unknown policy 'bridgevla_nno'. Did you mean 'bridgevla_nano'?"),
-        (["train", "experiment=tabletop"], "Unknown experiment 'tabletop'. Did you mean 'tabletop3'?"),
+        (["train", "experiment=tabletop33"], "Unknown experiment 'tabletop33'. Did you mean 'tabletop3'?"),
         (["train", "experimnt=tabletop3"], "Unknown key 'experimnt'. Did you mean 'experiment'?"),
         (["train", "polciy=x", "also=wrong"], "Unknown key 'polciy'. Did you mean 'policy'?"),
         (["train", "policy.name=bridgvla"], "Unknown policy 'bridgvla'. Did you mean 'bridgevla'?"),

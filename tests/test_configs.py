@@ -94,7 +94,7 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
     evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
     assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
-    bench = {"suite": "points", "out": Path("x.json")}
+    bench = {"operations": "points", "out": Path("x.json")}
     assert build(BenchConfig, composed("bench") | bench) == BenchConfig(**bench)
     view = {"path": Path("demos"), "out": Path("x")}
     assert build(ViewConfig, composed("view") | view) == ViewConfig(**view)

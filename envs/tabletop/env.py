@@ -314,7 +314,7 @@ class TabletopEnv:
     def _why_failed(self) -> str:
         """The failure reason of an episode that ended without success: the most telling one first."""
         state = self.episode
-        if self._task.wrong_object(self.world, state.scenario):
+        if any(state.held) or self._task.wrong_object(self.world, state.scenario):
             return "wrong_object"
         if state.motion_failure is not None:
             return state.motion_failure

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vla3d.errors import CheckpointError
-from vla3d.policies import learned, released
+from vla3d.policies import learned
 from vla3d.policies.learned import load_policy
 from vla3d.policies.released import released_policies
 from vla3d.training.checkpoint import policy_directory
@@ -24,8 +24,7 @@ def test_a_released_policy_opens_by_name_and_has_a_card(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in (learned, released):
-        monkeypatch.setattr(module, "released_policies", lambda: {"famous": tmp_path})
+    monkeypatch.setattr(learned, "released_policies", lambda: {"famous": tmp_path})
     with pytest.raises(CheckpointError, match="famous"):
         load_policy("infamous")
 
