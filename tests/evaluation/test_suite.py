@@ -109,6 +109,14 @@ def test_change_compares_the_same_tasks() -> None:
     assert [change_to_first(summary, part) for part in summary["rows"]] == [None, -0.5, None]
 
 
+def test_a_swapped_row_tells_how_often_the_old_goal_was_reached(tmp_path: Path, ran: list[tuple[str, ...]]) -> None:
+    result = run_suite(config(tmp_path), suite(rows=[{"name": "standard"}, {"name": "swap", "control": "swap"}]))
+    header, _, standard, swap = result.table.splitlines()
+    assert header.split("change")[1].split()[:2] == ["old", "goal"]
+    assert "100 %" in swap and standard.split("]")[1].split()[1:] == ["100", "%", "100", "%"]  # the expert is deaf
+    assert "old goal" in result.report.read_text()
+
+
 def row(successes: tuple[int, ...], tasks: str) -> dict[str, Any]:
     parts = {name: {"successes": count, "episodes": 2, "rate": count / 2} for name, count in zip(tasks, successes, strict=True)}
     total = sum(successes)

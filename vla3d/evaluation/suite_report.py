@@ -12,9 +12,13 @@ from vla3d.evaluation.results import write_atomic
 
 
 def suite_table(summary: Mapping[str, Any]) -> str:
-    """One line per row: successes, rate, interval, the difference to the first row on the same tasks, and each task's rate."""
+    """One line per row: successes, rate, interval, the difference to the first row on the same tasks, and each task's rate.
+
+    Where a row swaps sentences, there is a column for how often the old goal was reached.
+    """
     tasks = all_tasks(summary)
-    header = ["row", "success", "rate", "95 % interval", "change", *tasks]
+    swapped = any("old_goal" in row["pooled"] for row in summary["rows"])
+    header = ["row", "success", "rate", "95 % interval", "change", *(["old goal"] if swapped else []), *tasks]
     lines = [header]
     for row in summary["rows"]:
         pooled = row["pooled"]
@@ -27,6 +31,7 @@ def suite_table(summary: Mapping[str, Any]) -> str:
                 f"{100 * pooled['rate']:.0f} %",
                 f"[{100 * low:.0f}, {100 * high:.0f}] %",
                 "" if change is None else f"{100 * change:+.0f}",
+                *([f"{100 * pooled['old_goal']['rate']:.0f} %" if "old_goal" in pooled else ""] if swapped else []),
                 *(f"{100 * row['tasks'][task]['rate']:.0f} %" if task in row["tasks"] else "-" for task in tasks),
             ]
         )
