@@ -187,6 +187,19 @@ def test_a_checkpoint_of_another_architecture(trained: Path, demos: Path, tmp_pa
     assert cli.main((*again, f"out={tmp_path / 'rollout'}")) == 0, "the refused rollout does not occupy the folder"
 
 
+@pytest.mark.parametrize("words", [(), ("suite=tabletop8", "suite.only=[standard]")], ids=["rollout", "suite"])
+def test_a_checkpoint_trained_with_other_cameras(
+    words: tuple[str, ...], trained: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    config = policy_directory(run) / "policy.json"
+    values = json.loads(config.read_text())
+    values["config"]["cameras"] = ["front", "ceiling"]
+    config.write_text(json.dumps(values))
+    sentence = refused("rollout", f"checkpoint={run}", *words, *SMALL_SCENES, f"out={tmp_path / 'rollout'}")
+    assert "trained with the camera 'ceiling'" in sentence and "left_shoulder" in sentence
+
+
 def test_a_used_folder_is_refused_before_demos_are_loaded(
     trained: Path, demos: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

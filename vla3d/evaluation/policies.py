@@ -3,12 +3,16 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla3d.envs.base import KeyframeEnv
 from vla3d.errors import ConfigError
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.policies.base import Policy
 from vla3d.policies.registry import policy_class
+
+if TYPE_CHECKING:
+    from vla3d.policies.learned import LearnedPolicy
 
 
 def checkpoint_digest(directory: Path) -> str:
@@ -56,10 +60,14 @@ class PolicySource:
 
     def __init__(self, config: RolloutConfig) -> None:
         self._config = config
-        self._loaded: Policy | None = None
+        self._loaded: LearnedPolicy | None = None
 
     def for_env(self, env: KeyframeEnv) -> Policy:
-        """The policy to run in ``env``. A class without weights is built from the workspace alone."""
+        """The policy to run in ``env``. A class without weights is built from the workspace alone.
+
+        Raises:
+            ConfigError: the policy was trained with a camera that the environment lacks.
+        """
         if self._config.policy is not None:
             return policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
         if self._loaded is None:
@@ -67,4 +75,10 @@ class PolicySource:
 
             assert self._config.checkpoint is not None
             self._loaded = load_policy(self._config.checkpoint, map_location=resolve_device(self._config.device))
+        missing = [camera for camera in self._loaded.required_cameras if camera not in env.camera_names]
+        if missing:
+            raise ConfigError(
+                f"checkpoint: its policy was trained with the camera {missing[0]!r}, {env.task} has "
+                f"{', '.join(env.camera_names) or 'none'}; take a policy that was trained with these."
+            )
         return self._loaded
