@@ -177,9 +177,10 @@ def test_another_cube_or_drawer_is_the_wrong_object(env: TabletopEnv) -> None:
         other_cube, other_drawer = cube_and_drawer(other)
         pull(env, other_drawer, GOAL_OPENING)
         assert env._task.wrong_object(env.world, env.episode.scenario) is (other_drawer != drawer)
-        put(env, other_cube, other_drawer, (0.06, 0.0, 0.2))
         named = (other_cube, other_drawer) == (cube, drawer)
-        assert env._task.wrong_object(env.world, env.episode.scenario) is not named
+        for point in ((0.06, 0.0, 0.2), IN_THE_DRAWER):
+            put(env, other_cube, other_drawer, point)
+            assert env._task.wrong_object(env.world, env.episode.scenario) is not named
 
 
 def test_a_drawer_that_was_pushed_back_is_opened_again(env: TabletopEnv) -> None:

@@ -178,10 +178,12 @@ class PutItemInDrawer(TabletopTask):
         return all(self.inside(world, cube, drawer) for cube in cubes)
 
     def wrong_object(self, world: World, scenario: Scenario) -> bool:
-        """Whether another cube was picked up or another drawer opened."""
+        """Whether another cube was picked up or put into the drawer, or another drawer opened."""
         cubes, drawer = self.cubes_and_drawer(scenario.goal)
-        others = (picked_up(world, other) for other in self.cubes if other not in cubes)
-        return any(others) or any(opened(world, other) for other in DRAWERS if other != drawer)
+        others = [other for other in self.cubes if other not in cubes]
+        if any(picked_up(world, other) or self.inside(world, other, drawer) for other in others):
+            return True
+        return any(opened(world, other) for other in DRAWERS if other != drawer)
 
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """Over the handle, down and close, pull and let go, up; over the cube, down and close, up, over the drawer, open."""

@@ -113,9 +113,9 @@ class PutTwoInContainer(TabletopTask):
         return all(_inside(world, CUBES[cube]) for cube in _PAIRS[candidate])
 
     def wrong_object(self, world: World, scenario: Scenario) -> bool:
-        """Whether a cube that is not named was picked up."""
-        named = _PAIRS[scenario.goal]
-        return any(picked_up(world, cube) for index, cube in enumerate(CUBES) if index not in named)
+        """Whether a cube that is not named was picked up or put into the box."""
+        others = [cube for index, cube in enumerate(CUBES) if index not in _PAIRS[scenario.goal]]
+        return any(picked_up(world, cube) or _inside(world, cube) for cube in others)
 
     def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
         """For each cube: over it, down and close, up, over the box and open; straight up before the second."""
