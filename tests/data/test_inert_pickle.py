@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rlbench_demos as demos
 
-from tests.data import rlbench_demos as demos
 from vla3d.data.formats import inert_pickle
 from vla3d.data.formats.inert_pickle import load_inert_pickle, read_inert_pickle
 from vla3d.data.formats.inert_values import Global, PickleRefusedError, Record

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rlbench_demos as demos
 import torch
 
-from tests.data import rlbench_demos as demos
 from vla3d.data import EpisodeRef, open_demos
 from vla3d.data.formats.rlbench_cameras import opencv_camera_from_rlbench
 from vla3d.data.formats.rlbench_images import depth_from_rgb, handles_from_rgb, segmentation_from_handles

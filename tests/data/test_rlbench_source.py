@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rlbench_demos as demos
 
-from tests.data import rlbench_demos as demos
 from vla3d.data import DemoSource, EpisodeRef, open_demos
 from vla3d.data.demos import DemosConfig, iterate_samples
 from vla3d.data.formats.rlbench_outline import _warn_once
