@@ -13,6 +13,7 @@ from vla3d.types import Episode, Step
 
 _FORMATS: dict[str, str] = {
     "vla3d": "vla3d.data.formats.vla3d_store",
+    "rlbench": "vla3d.data.formats.rlbench",
     "gembench": "vla3d.data.formats.gembench",
     "bridgevla-real": "vla3d.data.formats.bridgevla_real",
 }
