@@ -15,16 +15,16 @@ the pose of line i + 1. ``keyframe_rule`` must be ``"recorded"``.
 
 What the layout leaves open, and what is done here:
 
-- **Angles** are degrees about the fixed axes x, y, z in this order (extrinsic ``xyz``), as the programs that write and read these
-  files have them. The world is the robot's base frame.
-- **Claw**: 0 is open and 1 is closed, the gripper's own register; a line without it is refused. The fingers' distance was not
-  recorded; it is 0.08 m or 0 by the claw.
+- **Angles** are degrees about the fixed axes x, y, z in this order (extrinsic ``xyz``), as the programs that write and read
+  these files have them. The world is the robot's base frame.
+- **Claw**: 0 is open and 1 is closed, the gripper's own register; a line without it is refused. The fingers' distance was
+  not recorded; it is 0.08 m or 0 by the claw.
 - **Colours** are those of the JPEG file. BridgeVLA's own loader hands them to its model as blue, green, red: a model that it
   trained expects them swapped.
 - **Pixels**: ``cx`` and ``cy`` count pixel centres from 0, so half a pixel is added to them.
-- **Collisions** are ignored in every motion. **Joints** were not recorded and are NaN. **Time** counts one second a line, because
-  the timestamps are not a clock's in all files. A line's **arm** is kept; an episode of several arms is refused, because an
-  action here is of one arm.
+- **Collisions** are ignored in every motion. **Joints** were not recorded and are NaN. **Time** counts one second a line,
+  because the timestamps are not a clock's in all files. A line's **arm** is kept; an episode of several arms is refused,
+  because an action here is of one arm.
 - **Numbers**: an episode's is the one its name ends with, if those of a task group all differ; else its place among them.
 """
 
@@ -43,7 +43,9 @@ from vla3d.data.sources import DemoSource, SourceOptions
 from vla3d.data.store import EpisodeRef
 from vla3d.types import Episode, RgbdFrame
 
-LAYOUT = f"BridgeVLA's real-robot folders <task>/<episode>/{files.POSE_FILE} with {files.COLOUR_FOLDER} and {files.DEPTH_FOLDER}"
+LAYOUT = (
+    f"BridgeVLA's real-robot folders <task>/<episode>/{files.POSE_FILE} with {files.COLOUR_FOLDER} and {files.DEPTH_FOLDER}"
+)
 CAMERA = "zed"
 STEP_LIMIT = 25
 
@@ -114,7 +116,9 @@ class BridgeVLARealSource(ForeignSource):
             images = files.count_images(folder)
             poses = files.read_poses(folder / files.POSE_FILE)
             if len(poses) != images or images < 2:
-                raise FileRefusedError(f"{files.POSE_FILE} has {len(poses)} poses for {images} images, expected as many, at least 2")
+                raise FileRefusedError(
+                    f"{files.POSE_FILE} has {len(poses)} poses for {images} images, expected as many, at least 2"
+                )
             arms = sorted({pose.arm for pose in poses})
             if len(arms) > 1:
                 raise FileRefusedError(f"{files.POSE_FILE} moves the arms {arms}, expected one")
@@ -154,7 +158,9 @@ class BridgeVLARealSource(ForeignSource):
                 rgb = files.read_colours(folder / files.COLOUR_FOLDER / f"{index}.jpg")
                 units = files.read_depth_units(folder / files.DEPTH_FOLDER / f"{index}.png")
                 if units.shape != rgb.shape[:2]:
-                    raise FileRefusedError(f"{files.DEPTH_FOLDER}/{index}.png has {units.shape} pixels, the colours {rgb.shape[:2]}")
+                    raise FileRefusedError(
+                        f"{files.DEPTH_FOLDER}/{index}.png has {units.shape} pixels, the colours {rgb.shape[:2]}"
+                    )
             except FileRefusedError as error:
                 raise damaged(ref, folder, str(error)) from error
             frames[name] = RgbdFrame(

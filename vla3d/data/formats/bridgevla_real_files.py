@@ -189,13 +189,12 @@ def read_depth_units(path: Path) -> UInt16[np.ndarray, "H W"]:
 
 def _image(path: Path, kind: str, mode: str) -> np.ndarray:
     name = f"{path.parent.name}/{path.name}"
-    with _refusing(path, name):
-        with path.open("rb") as file, Image.open(file, formats=(kind,)) as image:
-            if image.mode != mode:
-                raise FileRefusedError(f"{name} is a {kind} of mode {image.mode}, expected {mode}")
-            if image.width * image.height > _MOST_PIXELS:
-                raise FileRefusedError(f"{name} has {image.width} x {image.height} pixels, expected a camera image")
-            return np.array(image)
+    with _refusing(path, name), path.open("rb") as file, Image.open(file, formats=(kind,)) as image:
+        if image.mode != mode:
+            raise FileRefusedError(f"{name} is a {kind} of mode {image.mode}, expected {mode}")
+        if image.width * image.height > _MOST_PIXELS:
+            raise FileRefusedError(f"{name} has {image.width} x {image.height} pixels, expected a camera image")
+        return np.array(image)
 
 
 def _numbers(value: Any) -> np.ndarray | None:

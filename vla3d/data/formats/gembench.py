@@ -11,14 +11,14 @@ that made them: it is recovered (``vla3d.geometry.resection``; on float32 clouds
 camera, and a cloud that no pinhole camera explains is refused. What else the format leaves open:
 
 - The cameras have no names; they stand in the order in which GemBench's generator writes them by default, ``CAMERAS``.
-- ``action[t]`` is the gripper's pose (xyz, quaternion ``xyzw``) and state at keystep t, so it is what was reached there and, for
-  t > 0, the keyframe action that led there. Between keysteps nothing is stored: ``keyframe_rule`` must be ``"recorded"``.
+- ``action[t]`` is the gripper's pose (xyz, quaternion ``xyzw``) and state at keystep t, so it is what was reached there and,
+  for t > 0, the keyframe action that led there. Between keysteps nothing is stored: ``keyframe_rule`` must be ``"recorded"``.
 - Collisions are ignored in every motion, as GemBench's own evaluation does; the records do not tell.
 - The fingers' distance is 0.08 m or 0 by the gripper's state; joints were not recorded and are NaN.
 - Frame ids count RLBench's steps of 0.05 s. The step limit is that of GemBench's protocol.
 
-An episode of variation v has the number ``10_000 v + N``; the task is the taskvar without ``+v``. The instruction is the first of
-the taskvar's sentences, and all of them are its paraphrases.
+An episode of variation v has the number ``10_000 v + N``; the task is the taskvar without ``+v``. The instruction is the first
+of the taskvar's sentences, and all of them are its paraphrases.
 """
 
 import json
@@ -135,7 +135,7 @@ class GemBenchSource(ForeignSource):
         if actions.ndim != 2 or actions.shape[1] != 8 or frames.shape != actions.shape[:1] or len(frames) < 2:
             raise self._damaged(
                 ref,
-                f"got key_frameids {frames.shape} and action {actions.shape}, expected (T,) and (T, 8) with at least 2 keysteps",
+                f"got key_frameids {frames.shape} and action {actions.shape}, expected (T,) and (T, 8), T at least 2",
             )
         keysteps = [
             Keystep(
