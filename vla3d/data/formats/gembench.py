@@ -120,7 +120,8 @@ class GemBenchSource(ForeignSource):
                     if self._options.on_corrupt != "skip":
                         raise
                     logger.warning("%s It is skipped.", error)
-                    self.skipped[EpisodeRef(task, EPISODES_PER_VARIATION * variation)] = CorruptEpisodeError(str(error))
+                    ref = EpisodeRef(task, EPISODES_PER_VARIATION * variation)
+                    self.skipped[ref] = CorruptEpisodeError(str(error), _without_folder(error, records))
                     continue
                 found[task] += [EPISODES_PER_VARIATION * variation + number for number in numbers]
             self._listed = {task: sorted(numbers) for task, numbers in found.items() if numbers}
@@ -208,7 +209,7 @@ class GemBenchSource(ForeignSource):
                 raise RecordError(f"it has no {missing[0]}")
             return {name: as_array(record[name], name) for name in wanted}
         except (RecordError, DataError) as error:
-            raise self._damaged(ref, f"the record episode{number}: {error}") from error
+            raise self._damaged(ref, f"the record episode{number}: {_without_folder(error, records)}") from error
 
     def _load_images(self, ref: EpisodeRef) -> tuple[np.ndarray, np.ndarray]:
         """Colours and clouds of an episode; one episode stays in memory."""
@@ -248,6 +249,11 @@ class GemBenchSource(ForeignSource):
 
     def _damaged(self, ref: EpisodeRef, reason: str) -> CorruptEpisodeError:
         return damaged(ref, self._place(ref)[0].folder / DATA_FILE, reason)
+
+
+def _without_folder(error: Exception, records: EpisodeRecords) -> str:
+    """What an error says, its files named from the folder of the taskvars on, wherever that lies."""
+    return str(error).replace(f"{records.folder.parent}/", "")
 
 
 def _read_instructions(path: Path) -> dict[str, Any]:
