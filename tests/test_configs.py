@@ -45,8 +45,9 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml"}
-    roots |= {"view.yaml", "view_cameras.yaml"}
+    roots = {"bench.yaml", "collect.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml"}
+    roots |= {"view.yaml", "view_cameras.yaml", "convert.yaml"}
+    roots |= {f"convert_{format}.yaml" for format in ("rlbench", "gembench", "bridgevla_real")}
     suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
@@ -80,6 +81,9 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("convert")) == names(ConvertConfig)
+    assert set(composed("convert_rlbench")) == names(ConvertConfig) - {"format"}
+    assert set(composed("convert_gembench")) == names(ConvertConfig) - {"format", "keyframe_rule"}
+    assert set(composed("convert_bridgevla_real")) == names(ConvertConfig) - {"format", "keyframe_rule", "cameras"}
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
     assert set(composed("bench")) == names(BenchConfig)

@@ -79,10 +79,12 @@ COMMANDS: dict[str, Command] = {
         "convert",
         bare="path out",
         parts={
-            "rlbench": Command("RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert", bare="path out"),
-            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert", bare="path out"),
+            "rlbench": Command(
+                "RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert_rlbench", bare="path out"
+            ),
+            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert_gembench", bare="path out"),
             "bridgevla-real": Command(
-                "BridgeVLA's real robot", "vla3d.commands.convert:bridgevla_real", "convert", bare="path out"
+                "BridgeVLA's real robot", "vla3d.commands.convert:bridgevla_real", "convert_bridgevla_real", bare="path out"
             ),
         },
     ),

@@ -187,7 +187,9 @@ class _Run:
         return ConvertReport(
             out=self._config.out,
             format=self._source.format,
-            tasks=tuple(summarise_task(dataset, task, [dataset.info(ref) for ref in dataset.episodes([task])]) for task in tasks),
+            tasks=tuple(
+                summarise_task(dataset, task, [dataset.info(ref) for ref in dataset.episodes([task])]) for task in tasks
+            ),
             new_episodes=self._new,
             skipped={ref: reason for ref, reason in sorted(self._skipped.items())},
             camera_frames=self._camera_frames,
@@ -244,5 +246,3 @@ def closing_table(report: ConvertReport) -> str:
     else:
         lines.append("No demonstration was left out.")
     return "\n".join(lines)
-
-
