@@ -75,7 +75,7 @@ def extrinsics(camera: str) -> np.ndarray:
     eye = np.array(_EYES[camera])
     forward = np.array([0.2, 0.0, TABLE_Z]) - eye
     forward /= np.linalg.norm(forward)
-    left = np.cross([0.0, 0.0, 1.0], forward) if abs(forward[2]) < 0.99 else np.array([0.0, 1.0, 0.0])
+    left = np.cross([0.0, 0.0, 1.0] if abs(forward[2]) < 0.99 else [1.0, 0.0, 0.0], forward)
     left /= np.linalg.norm(left)
     pose = np.eye(4)
     pose[:3, :3] = np.stack([left, np.cross(forward, left), forward], axis=1)

@@ -228,7 +228,7 @@ def test_a_large_memo_index_costs_nothing() -> None:
 
 
 def test_deep_nesting_neither_recurses_nor_ends_the_process() -> None:
-    depth = 200_000
+    depth = 50_000
     value = load_inert_pickle(b"\x80\x03" + b"]" * depth + b"a" * (depth - 1) + b".")
     for _ in range(depth - 1):
         (value,) = value
@@ -249,12 +249,12 @@ def test_the_number_of_operations_and_of_bytes_is_bounded(monkeypatch: pytest.Mo
         read_inert_pickle(tmp_path / "large.pkl")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_damage_is_refused_or_harmless(seed: int) -> None:
     """Random bytes put into a real recording: a value or one clause comes out, never another error."""
     rng = np.random.default_rng(seed)
-    whole = demos.dumps(demos.demo(2))
-    for _ in range(300):
+    whole = demos.dumps(demos.demo(1))
+    for _ in range(100):
         content = bytearray(whole)
         for at in rng.integers(0, len(whole), int(rng.integers(1, 6))):
             content[at] = rng.integers(256)

@@ -173,6 +173,12 @@ def test_samples_come_straight_from_the_folders(root: Path) -> None:
     source = open_demos(root)
     samples = list(iterate_samples(source, source.episodes(), DemosConfig(stride=2), ("front",), progress=None))
     assert [sample.step for sample in samples] == [0, 2, 3, 5, 6, 8, 10] * 2
+    chained = DemosConfig(stride=4, chain_duplicates=True)  # starts 0 (three left), 4 (two), 8 (one)
+    assert [sample.step for sample in iterate_samples(source, source.episodes()[:1], chained, ("front",), progress=None)] == [
+        *(0, 3, 6),
+        *(4, 6),
+        8,
+    ]
     assert samples[0].action.ignore_collisions and samples[0].paraphrases[1] == "pull the upper drawer out"
 
 
