@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import conversion_fakes
-
 import kill_everywhere  # found through conversion_fakes
 
 if __name__ == "__main__":

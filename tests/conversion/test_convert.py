@@ -144,7 +144,7 @@ def test_folders_that_no_conversion_made_are_refused(demos: Path, tmp_path: Path
         run(demos, tmp_path / "collected")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match="holds 'thesis.tex' and is no dataset"):
+    with pytest.raises(ConfigError, match=r"holds 'thesis.tex' and is no dataset"):
         run(demos, tmp_path / "other")
     with pytest.raises(ConfigError, match="is a dataset of vla3d already"):
         run(tmp_path / "collected", tmp_path / "out", format=None)
