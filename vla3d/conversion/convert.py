@@ -218,8 +218,8 @@ def _check_same_source(source: ForeignSource, dataset: DemoDataset, stored: set[
             same = _same_numbers(source.read(ref, cameras=()), dataset.read(ref, cameras=()))
         if not same:
             raise ConfigError(
-                f"out: {dataset.path} was made of other demonstrations than {source.path} (they differ in {ref}); choose another"
-                " out=DIR."
+                f"out: {dataset.path} was made of other demonstrations than {source.path} (they differ in {ref}); "
+                "choose another out=DIR."
             )
 
 
