@@ -1,8 +1,6 @@
 """From foreign demonstrations to a dataset to a policy, on the command line: what is learned is the same either way."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,10 +12,13 @@ import gembench_demos
 import numpy as np
 import pytest
 import rlbench_demos
+import torch
 from test_bad_input import SMALL
 
 from vla3d import cli
 from vla3d.data import DemoDataset, EpisodeRef, open_demos
+from vla3d.geometry import unproject
+from vla3d.types import RgbdFrame
 
 WORKSPACE = ("policy.workspace_low=[-1.2,-1.2,-0.6]", "policy.workspace_high=[1.8,1.8,2.4]")
 
@@ -103,7 +104,10 @@ def test_a_smaller_image_shows_points_of_the_large_one(tmp_path: Path) -> None:
     words = ("convert", str(tmp_path / "demos"), str(tmp_path / "dataset"), "image_stride=4", "num_workers=1", "episodes=1")
     assert cli.main(words) == 0
     ref = EpisodeRef("plate_tasks", 3)
-    (large,), (small,) = open_demos(tmp_path / "demos").read_steps(ref, [1]), DemoDataset(tmp_path / "dataset").read_steps(ref, [1])
+    (large,), (small,) = (
+        open_demos(tmp_path / "demos").read_steps(ref, [1]),
+        DemoDataset(tmp_path / "dataset").read_steps(ref, [1]),
+    )
     before, after = large.observation.frames["zed"], small.observation.frames["zed"]
     assert after.depth.shape == (9, 16)
     assert np.array_equal(after.depth, before.depth[::4, ::4]) and np.array_equal(after.rgb, before.rgb[::4, ::4])
@@ -112,12 +116,10 @@ def test_a_smaller_image_shows_points_of_the_large_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours[valid], theirs[::4, ::4][valid], atol=1e-9)
 
 
-def points(frame):
-    import torch
-
-    from vla3d.geometry import unproject
-
-    found, valid = unproject(*(torch.from_numpy(x) for x in (frame.depth.astype(float), frame.intrinsics, frame.T_world_camera)))
+def points(frame: RgbdFrame) -> tuple[np.ndarray, np.ndarray]:
+    found, valid = unproject(
+        *(torch.from_numpy(x) for x in (frame.depth.astype(float), frame.intrinsics, frame.T_world_camera))
+    )
     return found.numpy(), valid.numpy()
 
 
@@ -136,21 +138,22 @@ def test_damage_is_left_out_with_exit_code_0_or_stops_with_2(tmp_path: Path, cap
     assert "Episode plate_tasks/000003" in capfd.readouterr().err
 
 
-def test_killed_by_the_system_it_ends_at_the_same_bytes(converted: tuple[str, Path, Path], tmp_path: Path) -> None:
-    """SIGKILL to the command alone (its workers must not live on), at moments spread over the run."""
-    format, demos, undisturbed = converted
+def test_killed_by_the_system_it_ends_at_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL to the command alone (its workers must not live on), before the first episode is in place and after it."""
+    write_real(tmp_path / "demos")
+    words = ("convert", str(tmp_path / "demos"), str(tmp_path / "undisturbed"), "num_workers=1")
+    assert cli.main(words) == 0
     out = tmp_path / "dataset"
-    command = [sys.executable, "-m", "vla3d", "convert", format, str(demos), str(out), "num_workers=2"]
-    for stored in (0, 1):
+    command = [sys.executable, "-m", "vla3d", "convert", str(tmp_path / "demos"), str(out), "num_workers=2"]
+    for waits_for in (".partial", "[a-z]*/[0-9]*"):
         program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while program.poll() is None and len(list(out.glob("*/[0-9]*"))) < stored and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if stored == 0:
-            while program.poll() is None and not (out / ".partial").exists():
-                time.sleep(0.01)
-        os.kill(program.pid, signal.SIGKILL)
-        _, errors = program.communicate()
+        try:
+            deadline = time.monotonic() + 100
+            while program.poll() is None and not any(out.glob(waits_for)) and time.monotonic() < deadline:
+                time.sleep(0.005)
+        finally:
+            program.kill()
+            _, errors = program.communicate()
         assert "leaked" not in errors, errors
-    assert cli.main(("convert", format, str(demos), str(out), "num_workers=1")) == 0
-    assert files(out) == files(undisturbed)
+    assert cli.main(("convert", str(tmp_path / "demos"), str(out), "num_workers=1")) == 0
+    assert files(out) == files(tmp_path / "undisturbed")
