@@ -1,6 +1,7 @@
 """From another program's demonstrations to a policy and its figures, on the command line, without converting anything."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,13 @@ def test_chains_are_added_on_request(root: Path, tmp_path: Path) -> None:
     )
     settings = json.loads((tmp_path / "run" / "trainer.json").read_text())["settings"]
     assert settings["num_samples"] == 3 + 2 + 1  # starts 0, 4 and 8 before the keyframes 3, 6, 11
+
+
+def test_the_program_of_the_page_runs(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "your_own_demos.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    exec(program.replace("/data/rlbench", str(root)), {})
+    assert "open_drawer/000001 open the top drawer 12 (3, 6, 11)" in capfd.readouterr().out
 
 
 def test_demonstrations_without_a_camera_are_refused(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
