@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/conversion.py [--demos 2] [--out benchmarks/results/conversion.json]
 
 The demonstrations are those of vla3d's own simulator (a real arm's motion, four cameras of 128x128, one of them on the wrist),
-written in each format: RLBench's PNG files with 24-bit depth and masks (once plain, once with a pattern of noise on every image,
-since the simulator's surfaces are plainer than RLBench's), GemBench's LMDB of clouds (keysteps alone, also at 256x256
-as GemBench has them), BridgeVLA's JPEG and 16-bit PNG (one camera). A camera frame is everything that is stored of one camera at
+written in each format: RLBench's PNG files with 24-bit depth and masks (once plain, once with a pattern of noise on every
+image, since the simulator's surfaces are plainer than RLBench's), GemBench's LMDB of clouds (keysteps alone, also at 256x256 as
+GemBench has them), BridgeVLA's JPEG and 16-bit PNG (one camera). A camera frame is everything that is stored of one camera at
 one instant. Times are processor seconds of reading and writing, which other programs on the machine disturb less than the wall
 clock.
 
@@ -62,7 +62,7 @@ def recorded(number: int, size: int) -> Episode:
 
 
 def write_rlbench(root: Path, episodes: list[Episode], texture: float = 0.0) -> None:
-    """In PerAct's layout, under RLBench's names of cameras; ``texture`` is the spread of a fixed pattern on every camera's image."""
+    """In PerAct's layout, under RLBench's names of cameras; ``texture`` is the spread of a fixed pattern on its images."""
     rng = np.random.default_rng(0)
     patterns = {name: rng.normal(0, texture, (SIZE, SIZE, 3)) for name in CAMERAS}
     for number, episode in enumerate(episodes):
