@@ -188,7 +188,7 @@ def main() -> None:
                         "times": round(replay / size, 1),
                     }
                     print(
-                        f"  replay buffer, {what}: {samples} samples, {replay / 1e6:.1f} MB, {replay / size:.1f} times the dataset"
+                        f"  replay buffer, {what}: {samples} samples, {replay / 1e6:.1f} MB, {replay / size:.1f} times as large"
                     )
     if arguments.out:
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "zarr", "lmdb", "msgpack")}
