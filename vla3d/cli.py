@@ -31,7 +31,7 @@ class Command:
         function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
-        bare: the key whose value may come first, without its name.
+        bare: keys whose values may come first, without their names.
         parts: commands of their own that a second word names.
     """
 
@@ -39,7 +39,7 @@ class Command:
     function: str
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
-    bare: str = ""
+    bare: tuple[str, ...] = ()
     parts: Mapping[str, "Command"] = field(default_factory=dict)
 
 
@@ -62,15 +62,27 @@ COMMANDS: dict[str, Command] = {
         "show episodes of a dataset or a rollout, or check cameras",
         "vla3d.commands.view:main",
         "view",
-        bare="path",
+        bare=("path",),
         parts={
             "cameras": Command(
-                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare="path"
+                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare=("path",)
             )
         },
     ),
     "bench": Command(
-        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
+        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
+    ),
+    "convert": Command(
+        "bring files of other programs into vla3d's formats",
+        "vla3d.commands.convert_checkpoint:choose",
+        parts={
+            "bridgevla-checkpoint": Command(
+                "weights of BridgeVLA's 2025 release",
+                "vla3d.commands.convert_checkpoint:main",
+                "convert_checkpoint",
+                bare=("source", "out"),
+            )
+        },
     ),
     "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
 }
@@ -155,8 +167,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if command.config:
         from vla3d.commands.composition import compose
 
-        if command.bare and words and "=" not in words[0] and not words[0].startswith("-"):
-            words = [f"{command.bare}={quoted(words[0])}", *words[1:]]
+        words = _named(words, command.bare)
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0
@@ -164,6 +175,13 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     else:
         load(command.function)(words)
     return 0
+
+
+def _named(words: list[str], keys: Sequence[str]) -> list[str]:
+    """A command line whose first words are the values of these keys, with their names."""
+    if not keys or not words or "=" in words[0] or words[0].startswith("-"):
+        return words
+    return [f"{keys[0]}={quoted(words[0])}", *_named(words[1:], keys[1:])]
 
 
 def _written_out(word: str, shorthands: Mapping[str, str]) -> str:
