@@ -108,7 +108,7 @@ def map_keys(stored: Mapping[str, StoredTensor], expected: Mapping[str, Tensor],
     unexplained = []
     for name in stored:
         ours, reason = our_name(name), reason_left_over(name)
-        if ours in expected and ours not in used:
+        if ours is not None and ours in expected and ours not in used:
             used[ours] = name
         elif reason is not None:
             left_over[name] = reason

@@ -1,5 +1,6 @@
 """What the official BridgeVLA program computed, head by head; `data/README.md` says where the numbers come from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from vla3d.backbones.base import TextBatch, ViewTokens
 from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.geometry.rotations import xyzw_to_wxyz
-from vla3d.policies.bridgevla_v1 import BridgeVLAV1, BridgeVLAV1Config
+from vla3d.policies.bridgevla.processor import PreparedSample
+from vla3d.policies.bridgevla_v1 import BridgeVLAV1, BridgeVLAV1Config, modeling
 from vla3d.policies.bridgevla_v1.heads import ActionLogits, action_features, code_frequencies, sinusoidal_code
 from vla3d.policies.bridgevla_v1.names import our_name
 from vla3d.policies.bridgevla_v1.rotation import (
@@ -18,9 +21,11 @@ from vla3d.policies.bridgevla_v1.rotation import (
     rotation_bins_to_quaternion,
 )
 from vla3d.policies.heads.heatmap import heatmap_probabilities
-from vla3d.views import lift_rvt2_heatmaps, project_to_rvt2_views
+from vla3d.types import KeyframeAction
+from vla3d.views import lift_rvt2_heatmaps, project_to_rvt2_views, render_rvt2_views, rvt2_bytes, rvt2_colors
 
 NUMBERS = np.load(Path(__file__).parent / "data/bridgevla_v1.npz")
+SCENE = np.load(Path(__file__).parents[1] / "views/data/rvt2.npz")
 PATCH, SIDE = 14, 224
 
 
@@ -104,6 +109,31 @@ def test_training(policy: BridgeVLAV1) -> None:
         number("train_feat"), None, None, normalization.weight, normalization.bias, training=True
     )
     close(normalized, "train_feat_bn")
+
+
+def test_clouds_of_both_looks_and_their_images(policy: BridgeVLAV1, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same points in the same cube, bit for bit, and so the images that `tests/views` finds equal."""
+    world, rgb = torch.from_numpy(SCENE["pc_world"]), torch.from_numpy(SCENE["rgb_u8"])
+    low, high = SCENE["scene_bounds"][:3].tolist(), SCENE["scene_bounds"][3:].tolist()
+    policy.config = replace(policy.config, workspace_low=low, workspace_high=high)
+    policy.low, policy.high = torch.tensor(low), torch.tensor(high)
+    cube = (world - torch.from_numpy(SCENE["cube_centre_world"])) * float(SCENE["cube_scale"])
+    zoom = torch.from_numpy(SCENE["zoom_loc"])
+    monkeypatch.setattr(modeling, "lift_rvt2_heatmaps", lambda heat: (zoom, zoom.sum(-1)))
+    tokens = ViewTokens(grid=grid()[:1], text=torch.zeros(1, 1, 16))
+    monkeypatch.setattr(policy.backbone, "forward", lambda views, text: tokens)
+    action = KeyframeAction(position=np.zeros(3), quaternion=np.array([1.0, 0, 0, 0]), gripper_open=True)
+    sample = PreparedSample(points=world, colors=rgb, proprioception=(0.0,), sentences=(), action=action)
+    looks: list[Tensor] = []
+    look = policy.look
+    monkeypatch.setattr(policy, "look", lambda points, *rest: looks.append(points) or look(points, *rest))
+    batch = policy.collate([sample])
+    views = policy.predict(batch, TextBatch(torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool))).views[0]
+    for points, expected, seen in zip(looks, (cube, 4 * (cube - zoom)), views, strict=True):
+        assert torch.equal(points[0], expected)
+        drawn = render_rvt2_views(expected[None], rvt2_colors(rgb)[None], batch.lengths).rgb[0]
+        assert torch.equal(seen * 255, rvt2_bytes(drawn).float() / 255 * 255)
+        assert seen.any()
 
 
 def test_positional_code() -> None:

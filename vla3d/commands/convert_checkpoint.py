@@ -55,7 +55,7 @@ def convert(config: "ConvertCheckpointConfig") -> "Conversion":
         return conversion
     print(f"\n{conversion.policy}\n{Path(conversion.policy, REPORT_FILE)}")
     if conversion.kind == "fine-tuned":
-        print(f"Run it with: vla3d rollout checkpoint={conversion.policy}")
+        print(f"Use it on scenes inside its workspace: vla3d rollout checkpoint={conversion.policy}")
     else:
         print("Its action heads are untrained. Train from it with:")
         print(f"vla3d train policy=bridgevla_v1 policy.pretrained={conversion.policy}")
