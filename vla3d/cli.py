@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla3d import __version__
-from vla3d.errors import Vla3dError, WorkerError, unknown_name
+from vla3d.errors import ConfigError, Vla3dError, WorkerError, unknown_name
 
 EXIT_BUG = 1
 EXIT_USER_ERROR = 2
@@ -28,7 +28,8 @@ class Command:
 
     Attributes:
         purpose: its line in the usage.
-        function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
+        function: ``"module:function"``, called with the words after the sub-command, or with the composed values; empty for a
+            command that only has parts.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
         bare: keys whose values may come first, without their names.
@@ -36,7 +37,7 @@ class Command:
     """
 
     purpose: str
-    function: str
+    function: str = ""
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
     bare: tuple[str, ...] = ()
@@ -74,7 +75,6 @@ COMMANDS: dict[str, Command] = {
     ),
     "convert": Command(
         "bring files of other programs into vla3d's formats",
-        "vla3d.commands.convert_checkpoint:choose",
         parts={
             "bridgevla-checkpoint": Command(
                 "weights of BridgeVLA's 2025 release",
@@ -164,6 +164,8 @@ def _dispatch(words: list[str]) -> int:
 def _run(name: str, command: Command, words: list[str]) -> int:
     if words and words[0] in command.parts:
         return _run(f"{name} {words[0]}", command.parts[words[0]], words[1:])
+    if not command.function:
+        return _without_part(name, command, words)
     if command.config:
         from vla3d.commands.composition import compose
 
@@ -174,6 +176,18 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         load(command.function)(values)
     else:
         load(command.function)(words)
+    return 0
+
+
+def _without_part(name: str, command: Command, words: list[str]) -> int:
+    """Answer a command that only has parts, when none of them was named."""
+    if not words:
+        raise ConfigError(f"Got vla3d {name} alone, expected what after it: {', '.join(command.parts)}.")
+    if words[0] not in ("-h", "--help"):
+        raise unknown_name(f"word after vla3d {name}", words[0], command.parts)
+    width = max(map(len, command.parts))
+    lines = [f"  {part:<{width}}  {other.purpose}" for part, other in command.parts.items()]
+    print("\n".join([f"usage: vla3d {name} WHAT ...", "", f"vla3d {name} WHAT --help    what it takes", "", "What:", *lines]))
     return 0
 
 

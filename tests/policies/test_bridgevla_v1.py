@@ -364,6 +364,5 @@ def test_it_learns_to_follow_the_sentence() -> None:
     scenes = policy.eval().collate([toy_sample(10_000 + seed) for seed in range(90)])
     seeing = policy.metrics(scenes)
     blind = keyframe_metrics(policy.predict(scenes, policy.backbone.blank(90)), scenes)
-    print(seeing, blind)
     assert seeing["within_2cm"] > 0.6, seeing
     assert blind["within_2cm"] < seeing["within_2cm"] - 0.15, (seeing, blind)

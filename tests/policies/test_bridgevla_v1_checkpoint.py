@@ -395,7 +395,7 @@ def test_a_folder_in_use_is_not_written_over(parts: dict, tmp_path: Path, refuse
 
 def test_words_that_say_too_little(capfd: pytest.CaptureFixture[str]) -> None:
     for words, part in [
-        ((), "Got nothing to convert"),
+        ((), "Got vla3d convert alone, expected what after it: bridgevla-checkpoint"),
         (("bridgvla-checkpoint", "a", "b"), "Did you mean 'bridgevla-checkpoint'?"),
         (("bridgevla-checkpoint",), "Got no checkpoint"),
         (("bridgevla-checkpoint", "a.pth"), "Got no out"),

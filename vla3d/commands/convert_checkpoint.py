@@ -1,33 +1,14 @@
 """`vla3d convert bridgevla-checkpoint`: weights of BridgeVLA's 2025 release become a policy of vla3d."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vla3d.commands.building import build
-from vla3d.errors import ConfigError, unknown_name
+from vla3d.errors import ConfigError
 
 if TYPE_CHECKING:
     from vla3d.policies.bridgevla_v1.convert import Conversion, ConvertCheckpointConfig
-
-
-def choose(words: Sequence[str]) -> None:
-    """Say what can be converted: `vla3d convert` without one of its parts.
-
-    Raises:
-        ConfigError: nothing or something unknown was asked for.
-    """
-    from vla3d.cli import COMMANDS
-
-    parts = COMMANDS["convert"].parts
-    if words and words[0] in ("-h", "--help"):
-        width = max(map(len, parts))
-        lines = [f"  {name:<{width}}  {part.purpose}" for name, part in parts.items()]
-        print("\n".join(["usage: vla3d convert WHAT SRC DST [key=value ...]", "", "What:", *lines]))
-    elif words:
-        raise unknown_name("conversion", words[0], parts)
-    else:
-        raise ConfigError(f"Got nothing to convert, expected vla3d convert WHAT SRC DST with {', '.join(parts)} for WHAT.")
 
 
 def main(values: Mapping[str, Any]) -> None:
