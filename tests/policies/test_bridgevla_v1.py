@@ -160,6 +160,15 @@ def test_a_few_updates_lower_the_loss(batch: BridgeVLABatch) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_the_heads_stay_precise_under_autocast(policy: BridgeVLAV1) -> None:
+    grid = torch.randn(2, 3, 4, 4, 32, generator=generator())
+    pixels = torch.rand(2, 3, 2, generator=generator()) * 20
+    plain = policy.act_at(grid, pixels).rotation
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(policy.act_at(grid, pixels).rotation, plain)
+        assert policy.action_head.gripper_and_collisions(torch.ones(1, 192)).dtype == torch.bfloat16  # unprotected
+
+
 # Rotations
 
 

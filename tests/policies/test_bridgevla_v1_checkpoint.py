@@ -28,7 +28,7 @@ from vla3d import cli
 from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.policies.bridgevla_v1 import BridgeVLAV1
-from vla3d.policies.bridgevla_v1.checkpoint_files import StoredTensor
+from vla3d.policies.bridgevla_v1.checkpoint_files import StoredTensor, stored_tensors
 from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
 from vla3d.policies.bridgevla_v1.key_map import kind_of, map_keys
 from vla3d.policies.learned import load_policy
@@ -70,6 +70,15 @@ def test_every_key_of_the_published_size_is_accounted_for(nesting: Nesting, pref
     assert not key_map.missing and not key_map.different and not key_map.unexplained
     assert {name.split(".")[0] for name in key_map.used} == {"backbone", "heatmap_head"}
     assert {name.split(".")[0] for name in key_map.fresh} == {"action_head"}
+
+
+def test_the_heads_are_of_the_published_size() -> None:
+    """309.3 million weights for heatmaps and 235.4 million for four networks."""
+    with torch.device("meta"):
+        policy = BridgeVLAV1(BridgeVLAV1Config(), None)
+    networks = [policy.action_head.gripper_and_collisions, policy.action_head.rotation]
+    sizes = [sum(value.numel() for part in parts for value in part.parameters()) for parts in ([policy.heatmap_head], networks)]
+    assert [round(size / 1e6, 1) for size in sizes] == [309.3, 235.4]
 
 
 def test_a_dry_run_needs_no_memory_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,6 +291,13 @@ def test_half_precision_stays_half_in_the_backbone_alone(
     assert {value.dtype for value in policy.heatmap_head.parameters()} == {torch.float32}
     assert policy.config.backbone_dtype == "bfloat16"
     assert policy.config.workspace.contains(policy.act(observation(instruction=SENTENCE)).position)
+
+
+def test_a_file_of_an_old_torch_is_read_too(parts: dict, tmp_path: Path) -> None:
+    state = fine_tuned(*parts["4.51"])
+    torch.save({"epoch": 1, "model_state": state}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    found = stored_tensors(tmp_path / "old.pth")
+    assert all(torch.equal(found[name].read(), value) for name, value in state.items())
 
 
 # Refusals
