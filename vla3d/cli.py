@@ -6,6 +6,7 @@ Nothing heavy is imported before a command really runs, so that help and complet
 
 import errno
 import importlib
+import itertools
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla3d import __version__
-from vla3d.errors import ConfigError, Vla3dError, WorkerError, unknown_name
+from vla3d.errors import Vla3dError, WorkerError, unknown_name
 
 EXIT_BUG = 1
 EXIT_USER_ERROR = 2
@@ -28,19 +29,18 @@ class Command:
 
     Attributes:
         purpose: its line in the usage.
-        function: ``"module:function"``, called with the words after the sub-command, or with the composed values; empty for a
-            command that only has parts.
+        function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
-        bare: keys whose values may come first, without their names.
+        bare: the keys, separated by blanks, whose values may come first, in this order and without their names.
         parts: commands of their own that a second word names.
     """
 
     purpose: str
-    function: str = ""
+    function: str
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
-    bare: tuple[str, ...] = ()
+    bare: str = ""
     parts: Mapping[str, "Command"] = field(default_factory=dict)
 
 
@@ -63,25 +63,35 @@ COMMANDS: dict[str, Command] = {
         "show episodes of a dataset or a rollout, or check cameras",
         "vla3d.commands.view:main",
         "view",
-        bare=("path",),
+        bare="path",
         parts={
             "cameras": Command(
-                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare=("path",)
+                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare="path"
             )
         },
     ),
     "bench": Command(
-        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
+        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
     ),
     "convert": Command(
-        "bring files of other programs into vla3d's formats",
+        "turn demonstrations of other programs into a dataset, or published weights into a policy",
+        "vla3d.commands.convert:main",
+        "convert",
+        bare="path out",
         parts={
+            "rlbench": Command(
+                "RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert_rlbench", bare="path out"
+            ),
+            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert_gembench", bare="path out"),
+            "bridgevla-real": Command(
+                "BridgeVLA's real robot", "vla3d.commands.convert:bridgevla_real", "convert_bridgevla_real", bare="path out"
+            ),
             "bridgevla-checkpoint": Command(
                 "weights of BridgeVLA's 2025 release",
                 "vla3d.commands.convert_checkpoint:main",
                 "convert_checkpoint",
-                bare=("source", "out"),
-            )
+                bare="source out",
+            ),
         },
     ),
     "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
@@ -164,12 +174,10 @@ def _dispatch(words: list[str]) -> int:
 def _run(name: str, command: Command, words: list[str]) -> int:
     if words and words[0] in command.parts:
         return _run(f"{name} {words[0]}", command.parts[words[0]], words[1:])
-    if not command.function:
-        return _without_part(name, command, words)
     if command.config:
         from vla3d.commands.composition import compose
 
-        words = _named(words, command.bare)
+        words = _with_names(words, command.bare.split())
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0
@@ -179,23 +187,10 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     return 0
 
 
-def _without_part(name: str, command: Command, words: list[str]) -> int:
-    """Answer a command that only has parts, when none of them was named."""
-    if not words:
-        raise ConfigError(f"Got vla3d {name} alone, expected what after it: {', '.join(command.parts)}.")
-    if words[0] not in ("-h", "--help"):
-        raise unknown_name(f"word after vla3d {name}", words[0], command.parts)
-    width = max(map(len, command.parts))
-    lines = [f"  {part:<{width}}  {other.purpose}" for part, other in command.parts.items()]
-    print("\n".join([f"usage: vla3d {name} WHAT ...", "", f"vla3d {name} WHAT --help    what it takes", "", "What:", *lines]))
-    return 0
-
-
-def _named(words: list[str], keys: Sequence[str]) -> list[str]:
-    """A command line whose first words are the values of these keys, with their names."""
-    if not keys or not words or "=" in words[0] or words[0].startswith("-"):
-        return words
-    return [f"{keys[0]}={quoted(words[0])}", *_named(words[1:], keys[1:])]
+def _with_names(words: list[str], keys: list[str]) -> list[str]:
+    """The words with the names of the keys before the leading ones that have none."""
+    bare = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words[: len(keys)]))
+    return [*(f"{key}={quoted(word)}" for key, word in zip(keys, bare, strict=False)), *words[len(bare) :]]
 
 
 def _written_out(word: str, shorthands: Mapping[str, str]) -> str:
