@@ -85,6 +85,16 @@ def test_all_variations_count_where_both_layouts_are(root: Path, tmp_path: Path,
     assert "single variations are not" in caplog.text
 
 
+def test_a_flag_that_was_never_set_counts_as_false(one: Path) -> None:
+    made = demos.demo(8, (4, 6))
+    for frame in made.__dict__["_observations"]:
+        frame.__dict__["ignore_collisions"] = None
+    (one / "low_dim_obs.pkl").write_bytes(demos.dumps(made))
+    steps = source_of(one).read(EpisodeRef(TASK, 0), cameras=()).steps
+    # Keyframes 3 and 7: PerAct drops the change at 6, right before the end.
+    assert [step.action.ignore_collisions for step in steps if step.action] == [False, False]
+
+
 @pytest.mark.parametrize(("in_demo", "expected"), [(7, 7), (None, 0)])
 def test_a_missing_variation_number_is_looked_for_elsewhere(tmp_path: Path, in_demo: int | None, expected: int) -> None:
     folder = tmp_path / "push" / "all_variations" / "episodes" / "episode0"

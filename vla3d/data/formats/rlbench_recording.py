@@ -112,7 +112,7 @@ def recording_from_demo(demo: object) -> Recording:
     lengths = np.linalg.norm(poses[:, 3:], axis=1)
     if (abs(lengths - 1) > _QUATERNION_TOLERANCE).any():
         raise RecordingRefusedError(f"gripper_pose holds a quaternion of length {lengths[abs(lengths - 1).argmax()]:.3f}")
-    is_flagged = "ignore_collisions" in observations[0].fields
+    is_flagged = observations[0].fields.get("ignore_collisions") is not None
     variation = demo.fields.get("variation_number")
     return Recording(
         joint_velocities=track("joint_velocities", (7,)),
