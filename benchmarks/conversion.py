@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/conversion.py [--demos 1] [--out benchmarks/results/conversion.json]
 
-The demonstrations are those of vla3d's own simulator (a whole arm in motion, four cameras of 128x128, one of them on the wrist),
+The demonstrations are those of vla3d's own simulator (an arm in motion, four cameras of 128x128, one of them on the wrist),
 written in each format: RLBench's PNG files with 24-bit depth and masks (once plain, once with a pattern of noise on every
 image, since the simulator's surfaces are plainer than RLBench's), GemBench's LMDB of clouds (keysteps alone, also at 256x256 as
 GemBench has them), BridgeVLA's JPEG and 16-bit PNG (one camera, small and at full size). A camera frame is everything that is
