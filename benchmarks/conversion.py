@@ -1,13 +1,13 @@
 """How fast ``vla3d convert`` works on one core, and how much smaller its dataset is than a replay buffer of the same samples.
 
-    OMP_NUM_THREADS=1 python benchmarks/conversion.py [--demos 2] [--out benchmarks/results/conversion.json]
+    OMP_NUM_THREADS=1 python benchmarks/conversion.py [--demos 1] [--out benchmarks/results/conversion.json]
 
-The demonstrations are those of vla3d's own simulator (a real arm's motion, four cameras of 128x128, one of them on the wrist),
+The demonstrations are those of vla3d's own simulator (an arm in motion, four cameras of 128x128, one of them on the wrist),
 written in each format: RLBench's PNG files with 24-bit depth and masks (once plain, once with a pattern of noise on every
 image, since the simulator's surfaces are plainer than RLBench's), GemBench's LMDB of clouds (keysteps alone, also at 256x256 as
-GemBench has them), BridgeVLA's JPEG and 16-bit PNG (one camera). A camera frame is everything that is stored of one camera at
-one instant. Times are processor seconds of reading and writing, which other programs on the machine disturb less than the wall
-clock.
+GemBench has them), BridgeVLA's JPEG and 16-bit PNG (one camera, small and at full size). A camera frame is everything that is
+stored of one camera at one instant. Times are processor seconds of reading and writing, which other programs on the machine
+disturb less than the wall clock.
 
 The replay buffer it is compared with is PerAct's: every sample holds, for each camera, colours (3), depth (1) and points (3) of
 every pixel as float32. Its samples are those of RVT and BridgeVLA: every 10th frame is a start, and from each the chain of all
@@ -116,6 +116,19 @@ def write_gembench(root: Path, episodes: list[Episode]) -> None:
     gembench_demos.write_records(root / "keysteps_bbox" / "seed0" / f"{TASK}+0", packed)
 
 
+def write_real_full_size(root: Path, episode: Episode) -> None:
+    """Four instants as large as the robot's camera has them, enlarged, with a sensor's noise."""
+    rng = np.random.default_rng(0)
+    folder = bridgevla_real_demos.write_episode(root / TASK / "ep_0", images=4)
+    for index in range(4):
+        frame = next(iter(episode.steps[index].observation.frames.values()))
+        rgb = np.asarray(Image.fromarray(frame.rgb).resize((1920, 1080))) + rng.normal(0, 4, (1080, 1920, 3))
+        depth = np.asarray(Image.fromarray(frame.depth).resize((1920, 1080))) + rng.normal(0, 5e-4, (1080, 1920))
+        (folder / "zed_rgb" / f"{index}.jpg").write_bytes(bridgevla_real_demos.jpeg(np.clip(rgb, 0, 255).astype(np.uint8)))
+        units = np.rint(np.clip(depth, 0, 16) * 4000).astype(np.uint16)
+        Image.fromarray(units).save(folder / "zed_depth" / f"{index}.png")
+
+
 def cloud(frame: RgbdFrame) -> np.ndarray:
     """World points of every pixel, float32."""
     values = (torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (frame.depth, frame.intrinsics, frame.T_world_camera))
@@ -158,8 +171,8 @@ def replay_bytes(source: DemoSource, cameras: int, *, chain: bool) -> tuple[int,
 def main() -> None:
     """Measure, print, and write the figures where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--demos", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--demos", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -171,12 +184,20 @@ def main() -> None:
         write_gembench(base / "gembench", episodes)
         write_gembench(base / "gembench_256", [recorded(number, 256) for number in range(arguments.demos)])
         write_real(base / "bridgevla-real", episodes)
-        for folder in ("rlbench", "rlbench_textured", "gembench", "gembench_256", "bridgevla-real"):
-            source = open_demos(base / folder)
-            seconds, frames, size = convert(source, base / f"{folder}_converted", arguments.repeats)
-            row = {"demonstrations": folder, "camera_frames": frames, "camera_frames_per_cpu_s": round(frames / seconds)}
+        write_real_full_size(base / "bridgevla-real_1080p", episodes[0])
+        folders = [(folder, 1) for folder in ("rlbench", "rlbench_textured", "gembench", "gembench_256", "bridgevla-real")]
+        for folder, stride in [*folders, ("bridgevla-real_1080p", 1), ("bridgevla-real_1080p", 4)]:
+            source = open_demos(base / folder, image_stride=stride)
+            seconds, frames, size = convert(source, base / f"{folder}_{stride}_converted", arguments.repeats)
+            row = {
+                "demonstrations": folder,
+                "image_stride": stride,
+                "camera_frames": frames,
+                "camera_frames_per_cpu_s": round(frames / seconds),
+            }
             rows.append(row | {"source_megabytes": megabytes(base / folder), "dataset_megabytes": round(size / 1e6, 2)})
-            print(f"{folder:15} {frames:5d} camera frames, {frames / seconds:6.0f} per core and second, {size / 1e6:7.2f} MB")
+            rate = f"{frames / seconds:6.0f} per core and second"
+            print(f"{folder:20} stride {stride} {frames:5d} camera frames, {rate}, {size / 1e6:7.2f} MB")
             if folder.startswith("rlbench"):
                 cameras = min(len(CAMERAS), len(episodes[0].steps[0].observation.frames))
                 for chain in (True, False):

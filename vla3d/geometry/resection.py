@@ -230,13 +230,16 @@ def _refine(start: _Camera, points: np.ndarray, pixels: np.ndarray, *, intrinsic
         # Columns differ by orders of magnitude (radians beside pixels), so they are scaled before anything is inverted.
         scale = np.sqrt(np.diag(normal))
         scale[scale == 0] = 1.0
-        step = -np.linalg.lstsq(jacobian / scale, camera.errors(points, pixels).reshape(-1), rcond=None)[0] / scale
-        candidates = [_stepped(camera, share * step) for share in (1.0, 0.3, 0.1)]
-        candidate = next((one for one in candidates if one.cost(points, pixels) < cost), None)
-        if candidate is None:
-            break
-        before, camera, cost = cost, candidate, candidate.cost(points, pixels)
-        if before - cost < 1e-6 * before:
+        gradient = jacobian.T @ camera.errors(points, pixels).reshape(-1)
+        step = -np.linalg.lstsq(normal / np.outer(scale, scale), gradient / scale, rcond=None)[0] / scale
+        before = cost
+        for share in (1.0, 0.3, 0.1):
+            candidate = _stepped(camera, share * step)
+            now = candidate.cost(points, pixels)
+            if now < cost:
+                camera, cost = candidate, now
+                break
+        if before - cost <= 1e-6 * before:
             break
     variance = max(2 * len(points) * cost / max(1, 2 * len(points) - unknowns), _LEAST_NOISE**2)
     values, vectors = np.linalg.eigh(normal / np.outer(scale, scale))
@@ -280,14 +283,15 @@ def _checked(cloud: np.ndarray, mask: np.ndarray, camera: _Camera, at: int) -> R
     """
     height, width = mask.shape
     # One matrix product for the whole image; points that are none must not spread NaN with a warning.
-    points = (cloud if mask.all() else np.where(mask[..., None], cloud, 0)).reshape(-1, 3).astype(np.float64)
+    whole = bool(mask.all())
+    points = (cloud if whole else np.where(mask[..., None], cloud, 0)).reshape(-1, 3).astype(np.float64)
     x, y, z = (camera.R @ points.T + camera.t[:, None]).reshape(3, height, width)
-    z = np.where(mask, z, 1.0)
+    z = z if whole else np.where(mask, z, 1.0)
     fx, fy, cx, cy = camera.focal
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         right = fx * x / z + (cx - 0.5 - np.arange(width))
         down = fy * y / z + (cy - 0.5 - np.arange(height))[:, None]
-        error = float(np.maximum(np.abs(right), np.abs(down)).max(where=mask, initial=0.0))
+        error = float(np.maximum(*(np.abs(off).max(where=mask, initial=0.0) for off in (right, down))))
     if not error <= MAX_PIXEL_ERROR or not (z > 0).all():
         raise ResectionError(
             f"image {at}: a point is {error:.3g} pixels from where a pinhole camera has it, expected at most {MAX_PIXEL_ERROR}"
