@@ -132,6 +132,19 @@ def test_the_published_size() -> None:
     assert config.backbone.proprio_dim == 0
 
 
+def test_the_recommended_recipe() -> None:
+    config = run_config(composed("train", "experiment=recommended", "data=demos", "out=run"))
+    trainer = config.trainer
+    assert (trainer.lr, trainer.weight_decay, trainer.betas) == (8e-5, 0.01, (0.9, 0.95))
+    assert (trainer.warmup, trainer.schedule, trainer.task_alpha) == (1500, "constant", 0.3)
+    assert trainer.freeze_steps / trainer.steps == pytest.approx(4 / 180, rel=1e-3)
+    policy = BridgeVLAConfig.from_dict(dict(config.policy_config))
+    assert (policy.rotation, policy.frozen) == ("6d", ("vision_tower", "embeddings"))
+    assert policy.backbone.size == "paligemma-3b-224"
+    plain = run_config(composed("train")).trainer
+    assert (plain.freeze_steps, plain.task_alpha) == (0, 1.0)
+
+
 def test_out_defaults_to_a_dated_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     first = dated_folder("train")

@@ -1,6 +1,6 @@
 """BridgeVLA (Li et al. 2025): both looks go through one network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -84,6 +84,8 @@ class BridgeVLA(LearnedPolicy):
             torch.manual_seed(seed + 1)
             self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width, config.head_layers)
             self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
+        for part in config.frozen:
+            self.backbone.parts()[part].requires_grad_(False)
         self.register_buffer("low", torch.tensor(config.workspace_low), persistent=False)
         self.register_buffer("high", torch.tensor(config.workspace_high), persistent=False)
         self._explanation: PolicyExplanation | None = None
@@ -166,6 +168,10 @@ class BridgeVLA(LearnedPolicy):
         return outputs[:, :rotation], outputs[:, rotation : rotation + 2], outputs[:, rotation + 2 :]
 
     # Training
+
+    def frozen_first(self) -> Iterator[str]:
+        """The vision-language model's own weights: with ``freeze_steps``, they wait until the new heads can read them."""
+        return (f"backbone.{name}" for name in self.backbone.pretrained_names())
 
     def loss(self, batch: BridgeVLABatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of an augmented batch (BridgeVLA, section 3.4); ``"loss"`` is their weighted sum."""
@@ -259,9 +265,14 @@ class BridgeVLA(LearnedPolicy):
     # Keeping
 
     def architecture(self) -> dict[str, Any]:
-        """The whole configuration less the augmentation, which leaves no trace in the weights' shapes or their input."""
+        """The whole configuration less the augmentation, which leaves no trace in the weights' shapes or their input.
+
+        Frozen parts do not either, but a run goes on only with those it began with: its optimiser knows no others.
+        """
         config = self.config.to_dict()
         del config["augmentation"]
+        if not config["frozen"]:
+            del config["frozen"]
         return {"policy": self.name, **config}
 
     def _save_parts(self, directory: Path) -> dict[str, Any]:

@@ -201,3 +201,14 @@ def test_tasks_are_drawn_by_temperature(tmp_path: Path) -> None:
     assert sum(index < 5 for index in seen) / len(seen) == pytest.approx(0.5, abs=0.02)
     with pytest.raises(ConfigError, match=r"task_alpha=0\.3 needs the task of each of the 50 training samples, got no tasks"):
         Trainer(toy_config(task_alpha=0.3), ToyModel(), ToyData(50), out=tmp_path / "other")
+
+
+def test_a_run_that_ends_before_the_weights_train_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    trainer = waiting_trainer(tmp_path / "run", max_minutes=1e-9)
+    assert trainer.train().stopped_by == "time"
+    assert all(parameter.requires_grad for parameter in trainer._engine.module.parameters())
+    second = waiting_trainer(tmp_path / "second")
+    watched(second, stop=3)
+    with pytest.raises(RuntimeError, match="broken off"):
+        second.train()
+    assert all(parameter.requires_grad for parameter in second._engine.module.parameters())

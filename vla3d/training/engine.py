@@ -66,8 +66,7 @@ class Engine:
         self.guard = FiniteGuard(dumps, self.processes.rank)
         self._parameters = list(trainable(self.module).values())
         self.freeze = Freeze(self.module, config.freeze_steps)
-        self.freeze.enter(0)
-        self._loss: nn.Module | None = self.processes.replicate(_Loss(self.module))
+        self._loss: nn.Module | None = None  # made by the first update, for the weights that train then
         self._generator = torch.Generator(device=self.device)
         self._dtype = autocast_dtype(config.precision, self.device)
 
@@ -104,12 +103,11 @@ class Engine:
 
     def _replicas(self, step: int) -> nn.Module:
         """The loss of update ``step``, with the weights that train then."""
-        if self.freeze.enter(step):
-            # Replicas agree once, when they are made, on the gradients they average.
+        if self.freeze.enter(step) and self._loss is not None:
             self._loss = None
             self.processes.release()
+        if self._loss is None:  # replicas agree once, when they are made, on the gradients they average
             self._loss = self.processes.replicate(_Loss(self.module))
-        assert self._loss is not None
         return self._loss
 
     def _details(self, losses: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -37,7 +37,13 @@ class Freeze:
 
     def enter(self, step: int) -> bool:
         """Make the weights ready for update ``step``; returns whether that changed which of them train."""
-        frozen = self.holds(step)
+        return self._set(self.holds(step))
+
+    def leave(self) -> None:
+        """Leave the model as it was found."""
+        self._set(False)
+
+    def _set(self, frozen: bool) -> bool:
         if frozen == self._frozen:
             return False
         self._frozen = frozen

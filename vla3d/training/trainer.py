@@ -128,6 +128,7 @@ class Trainer:
                 self._store.recover()
             self._processes.wait()
             stack.enter_context(_deterministic(self.config.deterministic))
+            stack.callback(self._engine.freeze.leave)
             stored = self._open_run()
             for tracker in self._trackers:
                 stack.callback(tracker.close)
