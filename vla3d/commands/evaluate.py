@@ -9,7 +9,7 @@ from vla3d.errors import ConfigError, DataError, unknown_name
 from vla3d.evaluation.offline_config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from vla3d.data.reader import DemoDataset
+    from vla3d.data.sources import DemoSource
     from vla3d.data.store import EpisodeRef
     from vla3d.training.record import RunRecord
 
@@ -33,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     Raises:
         Vla3dError: anything the user can mend.
     """
-    from vla3d.data.reader import DemoDataset
+    from vla3d.data.sources import open_demos
     from vla3d.evaluation.offline import offline_evaluation
     from vla3d.evaluation.offline_results import REPORT_FILE, RESULTS_FILE, check_free, write_results
     from vla3d.evaluation.offline_summary import offline_table
@@ -44,7 +44,8 @@ def evaluate(config: EvaluateConfig) -> Path:
 
     folder = policy_directory(config.checkpoint)
     run = recorded_run(config.checkpoint)
-    dataset = DemoDataset(_data_of(config, run), on_corrupt="skip" if config.on_corrupt == "skip" else "raise")
+    keyframe_rule = "recorded" if run is None else run.keyframe_rule
+    dataset = open_demos(_data_of(config, run), on_corrupt=config.on_corrupt, keyframe_rule=keyframe_rule)
     demos = choose_demos(dataset, config, run)
     device = resolve_device(config.device)
     _check_device(device)
@@ -53,14 +54,14 @@ def evaluate(config: EvaluateConfig) -> Path:
         "control": config.control,
         "stride": config.stride,
         "alternatives": config.alternatives,
-        "keyframe_rule": "recorded" if run is None else run.keyframe_rule,
+        "keyframe_rule": keyframe_rule,
     }
     settings = {
         "policy": policy.name,
         "checkpoint": str(folder),
         "checkpoint_sha256": checkpoint_digest(folder),
         "data": str(dataset.path),
-        "request": dataset.request,
+        "request": dict(dataset.request),
         "split": config.demos,
         "demos": [str(ref) for ref in demos],
         **sampling,
@@ -78,7 +79,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     return config.out
 
 
-def choose_demos(dataset: "DemoDataset", config: EvaluateConfig, run: "RunRecord | None") -> "list[EpisodeRef]":
+def choose_demos(dataset: "DemoSource", config: EvaluateConfig, run: "RunRecord | None") -> "list[EpisodeRef]":
     """The demonstrations to evaluate on.
 
     Args:
@@ -120,7 +121,7 @@ def _data_of(config: EvaluateConfig, run: "RunRecord | None") -> Path:
     return run.data
 
 
-def _common_tasks(dataset: "DemoDataset", run: "RunRecord | None") -> Sequence[str]:
+def _common_tasks(dataset: "DemoSource", run: "RunRecord | None") -> Sequence[str]:
     if run is None:
         return dataset.tasks()
     common = [task for task in run.tasks if task in dataset.tasks()]
@@ -132,7 +133,7 @@ def _common_tasks(dataset: "DemoDataset", run: "RunRecord | None") -> Sequence[s
     return common
 
 
-def _of_run(dataset: "DemoDataset", config: EvaluateConfig, run: "RunRecord | None") -> "list[EpisodeRef]":
+def _of_run(dataset: "DemoSource", config: EvaluateConfig, run: "RunRecord | None") -> "list[EpisodeRef]":
     """The demonstrations that the run held out, or learned from."""
     if run is None:
         raise ConfigError(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from tqdm import tqdm
 
 from vla3d.data.keyframes import keyframes
-from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import KeyframeSample, keyframe_samples, sample_instants
+from vla3d.data.sources import DemoSource
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError, DataError
 
@@ -52,7 +52,7 @@ class DemoSplit:
     validation: tuple[EpisodeRef, ...]
 
 
-def split_demos(dataset: DemoDataset, config: DemosConfig) -> DemoSplit:
+def split_demos(dataset: DemoSource, config: DemosConfig) -> DemoSplit:
     """Hold out the last demos of each task; a task with a single demo keeps it for training.
 
     Raises:
@@ -75,7 +75,7 @@ def split_demos(dataset: DemoDataset, config: DemosConfig) -> DemoSplit:
     return DemoSplit(train=tuple(train), validation=tuple(validation))
 
 
-def sentences_of(dataset: DemoDataset, refs: Sequence[EpisodeRef]) -> list[str]:
+def sentences_of(dataset: DemoSource, refs: Sequence[EpisodeRef]) -> list[str]:
     """Every sentence that asks for one of the episodes, sorted: what a tokenizer is trained on."""
     infos = [dataset.info(ref) for ref in refs]
     others = (sentence for info in infos for other in info.alternatives for sentence in other.sentences)
@@ -83,7 +83,7 @@ def sentences_of(dataset: DemoDataset, refs: Sequence[EpisodeRef]) -> list[str]:
 
 
 def iterate_samples(
-    dataset: DemoDataset, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str | None
+    dataset: DemoSource, refs: Sequence[EpisodeRef], config: DemosConfig, cameras: Sequence[str], *, progress: str | None
 ) -> Generator[KeyframeSample, None, None]:
     """Samples of some episodes, one episode in memory at a time.
 
@@ -103,7 +103,7 @@ def iterate_samples(
 
 
 def episode_samples(
-    dataset: DemoDataset, ref: EpisodeRef, config: DemosConfig, cameras: Sequence[str]
+    dataset: DemoSource, ref: EpisodeRef, config: DemosConfig, cameras: Sequence[str]
 ) -> Iterator[KeyframeSample]:
     """Samples of one episode; see ``iterate_samples``."""
     outline = dataset.read(ref, cameras=())

@@ -67,6 +67,8 @@ class DemoDataset:
         DataError: there is no dataset, or its metadata are damaged.
     """
 
+    format = "vla3d"
+
     def __init__(self, path: Path | str, *, on_corrupt: OnCorrupt = "raise") -> None:
         if on_corrupt not in ("raise", "skip"):
             raise unknown_name("on_corrupt", on_corrupt, ("raise", "skip"))

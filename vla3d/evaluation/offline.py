@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vla3d.data.demos import DemosConfig
-from vla3d.data.reader import DemoDataset
+from vla3d.data.sources import DemoSource
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import DataError, ObservationError, unknown_name
 from vla3d.evaluation.offline_config import OFFLINE_CONTROLS
@@ -72,7 +72,7 @@ class OfflineEvaluation:
 
 def offline_evaluation(
     policy: LearnedPolicy,
-    dataset: DemoDataset,
+    dataset: DemoSource,
     demos: Sequence[EpisodeRef],
     *,
     control: str = "none",

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vla3d.data.demos import DemosConfig, episode_samples
-from vla3d.data.reader import DemoDataset, EpisodeInfo
+from vla3d.data.reader import EpisodeInfo
 from vla3d.data.samples import KeyframeSample
+from vla3d.data.sources import DemoSource
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError
 from vla3d.types import KeyframeAction, Observation
@@ -57,7 +58,7 @@ class Questions:
 
     def __init__(
         self,
-        dataset: DemoDataset,
+        dataset: DemoSource,
         cameras: Sequence[str],
         samples: DemosConfig,
         control: str,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla3d.data.reader import DemoDataset
+from vla3d.data.sources import DemoSource
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import CheckpointError, DataError
 from vla3d.training.trainer import SETTINGS_FILE
@@ -39,13 +39,13 @@ class RunRecord:
         """Names of the tasks that were learned."""
         return tuple(dict.fromkeys(ref.task for ref in self.train))
 
-    def check_dataset(self, dataset: DemoDataset) -> None:
+    def check_dataset(self, dataset: DemoSource) -> None:
         """Refuse a dataset whose demonstrations bear the same names but are others.
 
         Raises:
             DataError: naming what differs.
         """
-        asked = json.loads(json.dumps(dataset.request))
+        asked = json.loads(json.dumps(dict(dataset.request)))
         differing = [] if self.request is None else [key for key in asked if asked[key] != self.request.get(key)]
         if differing:
             key = differing[0]

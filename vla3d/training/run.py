@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vla3d.data.demos import DemosConfig, iterate_samples, sentences_of, split_demos
-from vla3d.data.reader import DemoDataset
 from vla3d.data.samples import PreparedSamples
+from vla3d.data.sources import DemoSource, open_demos
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import ConfigError
 from vla3d.policies.learned import LearnedPolicy
@@ -23,7 +23,7 @@ class TrainRunConfig:
     """What ``vla3d train`` trains.
 
     Attributes:
-        data: the dataset.
+        data: the dataset, in any format that ``open_demos`` knows.
         out: the run's folder.
         policy: the policy's name and its configuration.
         policy_config: the rest, as plain values; the policy validates them.
@@ -56,7 +56,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
             f"policy: {config.policy!r} has no weights to train; roll it out with vla3d rollout policy={config.policy}."
         )
     check_folder(config.out, config.resume)  # the trainer would refuse it too, but only after the demos were loaded
-    dataset = DemoDataset(config.data, on_corrupt="skip" if config.demos.on_corrupt == "skip" else "raise")
+    dataset = open_demos(config.data, on_corrupt=config.demos.on_corrupt, keyframe_rule=config.demos.keyframe_rule)
     split = split_demos(dataset, config.demos)
     policy = cls.from_config(config.policy_config, sentences=sentences_of(dataset, split.train), seed=config.trainer.seed)
     train_data = _load(dataset, split.train, config.demos, policy, "loading demos")
@@ -72,7 +72,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
         tasks=train_data.tasks,
         settings={
             "data": str(config.data),
-            "request": dataset.request,
+            "request": dict(dataset.request),
             "demos": asdict(config.demos),
             "train_episodes": [str(ref) for ref in split.train],
             "validation_episodes": [str(ref) for ref in split.validation],
@@ -83,7 +83,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
 
 
 def _load(
-    dataset: DemoDataset, refs: Sequence[EpisodeRef], demos: DemosConfig, policy: LearnedPolicy, title: str
+    dataset: DemoSource, refs: Sequence[EpisodeRef], demos: DemosConfig, policy: LearnedPolicy, title: str
 ) -> PreparedSamples[Any]:
     shown = title if is_main_process() else None
     # Closed here, so that after an error the progress bar does not write behind the sentence that names it.

@@ -1,0 +1,1 @@
+"""Formats of demonstrations, one module each; ``vla3d.data.sources`` tells them apart."""
