@@ -14,6 +14,7 @@ from vla3d.types import Episode, Step
 _FORMATS: dict[str, str] = {
     "vla3d": "vla3d.data.formats.vla3d_store",
     "rlbench": "vla3d.data.formats.rlbench",
+    "gembench": "vla3d.data.formats.gembench",
 }
 """Format name to the module that reads it, a ``FormatModule``. The first that recognises a folder opens it."""
 
