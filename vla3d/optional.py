@@ -30,7 +30,7 @@ EXTRAS: dict[str, Extra] = {
     "open3d": Extra("open3d", "pip install 'vla3d[open3d]'", "point-cloud files and benchmark peers"),
     "ray": Extra("ray", "pip install 'vla3d[ray]'", "collecting and evaluating on several machines"),
     "lmdb": Extra("lmdb", "pip install 'vla3d[gembench]'", "reading GemBench's demonstrations"),
-    "msgpack": Extra("msgpack", "pip install 'vla3d[gembench]'", "reading GemBench's demonstrations"),
+    "msgpack": Extra("msgpack", "pip install 'vla3d[gembench]'", "GemBench's demonstrations and its protocol"),
     "rlbench": Extra("rlbench", "build it with CoppeliaSim and PyRep: it is on no package registry", "the RLBench adapter"),
     "pytorch3d": Extra("pytorch3d", "build it from source: not on any package registry", "a benchmark peer"),
 }
