@@ -22,6 +22,31 @@ def test_instants(keyframes: list[int], stride: int, expected: list[tuple[int, i
     assert sample_instants(keyframes, stride) == expected
 
 
+@pytest.mark.parametrize(
+    ("keyframes", "stride", "expected"),
+    [
+        # Starts 0, 10, 20 before keyframe 25: two samples each. Start 30 before keyframe 40: one.
+        ([25, 40], 10, [(0, 0), (25, 1), (10, 0), (25, 1), (20, 0), (25, 1), (30, 1)]),
+        # A start that is itself a keyframe aims at the next one; the last keyframe is no start.
+        ([10, 20], 10, [(0, 0), (10, 1), (10, 1)]),
+        ([4, 10], 0, [(0, 0), (4, 1)]),
+        ([4, 10], 100, [(0, 0), (4, 1)]),
+        ([], 5, []),
+    ],
+)
+def test_chains_of_all_remaining_keyframes(keyframes: list[int], stride: int, expected: list[tuple[int, int]]) -> None:
+    assert sample_instants(keyframes, stride, chain_duplicates=True) == expected
+
+
+def test_chained_samples_hold_their_own_pictures_and_targets(build_episode) -> None:  # type: ignore[no-untyped-def]
+    episode = build_episode()
+    samples = list(keyframe_samples(episode, [4, 10], stride=3, alternatives=False, chain_duplicates=True))
+    # Starts 0 and 3 give two samples each, 6 and 9 one each.
+    assert [sample.step for sample in samples] == [0, 4, 3, 4, 6, 9]
+    assert [sample.action for sample in samples] == [episode.steps[index].action for index in (4, 10, 4, 10, 10, 10)]
+    assert all(sample.observation is episode.steps[sample.step].observation for sample in samples)
+
+
 def test_every_sample_aims_at_the_next_keyframe(build_episode) -> None:  # type: ignore[no-untyped-def]
     episode = build_episode()
     samples = list(keyframe_samples(episode, [4, 10], stride=3, alternatives=False))

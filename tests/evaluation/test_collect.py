@@ -232,7 +232,7 @@ def test_description(undisturbed: Path, tmp_path: Path) -> None:
     text = describe_dataset(undisturbed)
     assert "schema version 1" in text
     assert "request: collector=expert, image_size=16, rate_hz=10, renderer=warp, seed=0\n" in text
-    assert "cameras: front, wrist" in text
+    assert "cameras: front 16x16, wrist 16x16" in text
     assert "no damaged episodes (all checksums match)" in text
     draw = next(line for line in text.splitlines() if line.startswith("draw "))
     assert draw.split()[1:2] + draw.split()[5:8] == ["7", str(7 * 13), str(7 * 4), str(7 * 13 * 2)]

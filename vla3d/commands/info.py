@@ -52,7 +52,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="vla3d info", description="Describe this installation (for a bug report), or a dataset.")
-    parser.add_argument("dataset", nargs="?", type=Path, help="a folder that vla3d collect wrote")
+    parser.add_argument(
+        "dataset", nargs="?", type=Path, help="a folder of demonstrations: of vla3d collect, or in another format it reads"
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not read every file to compare checksums")
     return parser
 

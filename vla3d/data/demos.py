@@ -21,6 +21,8 @@ class DemosConfig:
         episodes: demos per task, the first ones; None takes all.
         validation_share: share of each task's demos held out to pick the best checkpoint; at least one demo when above 0.
         stride: recorded steps between the samples taken on the way to a keyframe; 0 takes decision points only.
+        chain_duplicates: from every start frame take the whole chain of remaining keyframes again, as RVT's replay buffer does;
+            see ``sample_instants``. For comparisons with it; it costs memory and weighs late keyframes more.
         alternatives: learn also the first keyframes towards a scene's other goals, where the demos hold them.
         keyframe_rule: ``"recorded"`` (the keyframes that were executed), ``"vla3d"`` or ``"peract"`` (discovered).
         on_corrupt: ``"raise"``, or ``"skip"`` to go on without damaged episodes.
@@ -30,6 +32,7 @@ class DemosConfig:
     episodes: int | None = None
     validation_share: float = 0.1
     stride: int = 10
+    chain_duplicates: bool = False
     alternatives: bool = True
     keyframe_rule: str = "recorded"
     on_corrupt: str = "raise"
@@ -111,9 +114,16 @@ def episode_samples(
     indices = list(outline.keyframe_indices) if recorded else keyframes(outline, config.keyframe_rule)
     if not indices:
         raise DataError(f"Episode {ref} of {dataset.path} has no keyframe under the rule {config.keyframe_rule!r}.")
-    instants = [instant for instant, _ in sample_instants(indices, config.stride)]
+    seen = sorted({instant for instant, _ in sample_instants(indices, config.stride, config.chain_duplicates)})
     steps = list(outline.steps)
-    for index, step in zip(instants, dataset.read_steps(ref, instants, cameras=cameras), strict=True):
+    for index, step in zip(seen, dataset.read_steps(ref, seen, cameras=cameras), strict=True):
         steps[index] = step
     whole = replace(outline, steps=steps)
-    return keyframe_samples(whole, indices, config.stride, config.alternatives, source=f"Episode {ref}")
+    return keyframe_samples(
+        whole,
+        indices,
+        config.stride,
+        config.alternatives,
+        chain_duplicates=config.chain_duplicates,
+        source=f"Episode {ref}",
+    )

@@ -37,18 +37,39 @@ class KeyframeSample:
     source: str = "sample"
 
 
-def sample_instants(keyframes: Sequence[int], stride: int) -> list[tuple[int, int]]:
+def sample_instants(keyframes: Sequence[int], stride: int, chain_duplicates: bool = False) -> list[tuple[int, int]]:
     """Pairs (recorded step, ordinal of the next keyframe) that become samples.
 
     Decision points (step 0 and every keyframe but the last) always do; between them every ``stride``-th step does too, which
     shows the arm on its way (PerAct, section 3.1, "demo augmentation"). ``stride=0`` keeps the decision points alone.
+
+    Args:
+        keyframes: indices of the keyframes, ascending, none of them 0.
+        stride: steps between samples.
+        chain_duplicates: take them as RVT fills its replay buffer instead: every ``stride``-th step of the whole demo is a
+            start, and from each the whole remaining chain is added, the start with the next keyframe, that keyframe with the
+            one after it, and so on to the last. A decision point then occurs as often as there are starts before it.
     """
+    if chain_duplicates:
+        return _chained_instants(keyframes, stride)
     instants = []
     start = 0
     for ordinal, keyframe in enumerate(keyframes):
         steps = range(start, keyframe, stride) if stride else [start]
         instants += [(step, ordinal) for step in steps]
         start = keyframe
+    return instants
+
+
+def _chained_instants(keyframes: Sequence[int], stride: int) -> list[tuple[int, int]]:
+    instants = []
+    last = keyframes[-1] if keyframes else 0
+    for start in range(0, last, stride or max(1, last)):
+        at = start
+        for ordinal, keyframe in enumerate(keyframes):
+            if keyframe > start:
+                instants.append((at, ordinal))
+                at = keyframe
     return instants
 
 
@@ -71,7 +92,13 @@ def target_action(step: Step, before: Step) -> KeyframeAction:
 
 
 def keyframe_samples(
-    episode: Episode, keyframes: Sequence[int], stride: int, alternatives: bool = True, *, source: str = "demo"
+    episode: Episode,
+    keyframes: Sequence[int],
+    stride: int,
+    alternatives: bool = True,
+    *,
+    chain_duplicates: bool = False,
+    source: str = "demo",
 ) -> Iterator[KeyframeSample]:
     """Samples of one demo.
 
@@ -81,11 +108,12 @@ def keyframe_samples(
         stride: see ``sample_instants``.
         alternatives: also ask for the scene's other goals, where the demo tells what would have been done. The same picture
             then comes with several sentences, and only the sentence tells the answers apart.
+        chain_duplicates: see ``sample_instants``.
         source: what messages call the demo.
     """
     decision_points = {0, *keyframes}
     sentences = tuple(dict.fromkeys((episode.instruction, *episode.paraphrases)))
-    for index, ordinal in sample_instants(keyframes, stride):
+    for index, ordinal in sample_instants(keyframes, stride, chain_duplicates):
         keyframe = keyframes[ordinal]
         sample = KeyframeSample(
             observation=episode.steps[index].observation,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vla3d.data.reader import DemoDataset, EpisodeInfo
 from vla3d.data.schema import SCHEMA_VERSION
+from vla3d.data.sources import DemoSource, open_demos
 from vla3d.errors import CorruptEpisodeError
 
 MEGABYTE = 1e6
@@ -41,7 +42,7 @@ class TaskSummary:
     largest_bytes: int
 
 
-def summarise_task(dataset: DemoDataset, task: str, infos: list[EpisodeInfo]) -> TaskSummary:
+def summarise_task(dataset: DemoSource, task: str, infos: list[EpisodeInfo]) -> TaskSummary:
     """Count what a task's episodes hold."""
     return TaskSummary(
         task=task,
@@ -58,42 +59,73 @@ def summarise_task(dataset: DemoDataset, task: str, infos: list[EpisodeInfo]) ->
 
 
 def describe_dataset(path: Path | str, *, verify: bool = True) -> str:
-    """A dataset in plain text: what made it, what each task holds, and which episodes are damaged.
+    """Demonstrations in plain text: their format, what made them, what each task holds and says, which episodes are damaged.
 
     Args:
-        path: the dataset's folder.
+        path: the folder, in any format that ``open_demos`` knows.
         verify: read every file and compare checksums (about a second per gigabyte); else look at the attributes alone.
 
     Raises:
         SchemaVersionError: it was written under another schema.
         DataError: there is no dataset.
     """
-    dataset = DemoDataset(path)
+    dataset = open_demos(path)
     damaged: list[CorruptEpisodeError] = []
-    summaries = []
-    cameras: tuple[str, ...] = ()
+    infos: dict[str, list[EpisodeInfo]] = {}
     for task in dataset.tasks():
-        infos = []
+        infos[task] = []
         for ref in dataset.episodes([task]):
             try:
                 if verify:
                     dataset.verify(ref)
-                infos.append(dataset.info(ref))
-                cameras = cameras or infos[-1].cameras
+                infos[task].append(dataset.info(ref))
             except CorruptEpisodeError as error:
                 damaged.append(error)
-        summaries.append(summarise_task(dataset, task, infos))
+    everything = [info for listed in infos.values() for info in listed]
     lines = [
-        f"{dataset.path}: demonstrations, schema version {SCHEMA_VERSION}",
-        "request: " + ", ".join(f"{key}={value}" for key, value in dataset.request.items()),
-        f"cameras: {', '.join(cameras) or 'none'}",
+        f"{dataset.path}: demonstrations, {_made_by(dataset)}",
+        f"cameras: {_cameras(dataset, everything)}",
         "",
-        *task_table(summaries),
+        *task_table([summarise_task(dataset, task, listed) for task, listed in infos.items()]),
+        "",
+        *(_said(task, listed) for task, listed in infos.items() if listed),
     ]
     state = "all checksums match" if verify else "checksums not looked at"
     lines += ["", f"{len(damaged)} damaged episodes" if damaged else f"no damaged episodes ({state})"]
     lines += [f"  {error}" for error in damaged]
     return "\n".join(lines)
+
+
+def _made_by(dataset: DemoSource) -> str:
+    """The format, and for our own what was asked for."""
+    if not isinstance(dataset, DemoDataset):
+        return f"format {dataset.format}"
+    request = ", ".join(f"{key}={value}" for key, value in dataset.request.items())
+    return f"schema version {SCHEMA_VERSION}\nrequest: {request}"
+
+
+def _cameras(dataset: DemoSource, infos: Sequence[EpisodeInfo]) -> str:
+    """Names and image sizes, as the first episode that can be read has them, and whether others have other cameras."""
+    for info in infos:
+        try:
+            frames = dataset.read_steps(info.ref, [0])[0].observation.frames
+        except CorruptEpisodeError:
+            continue
+        sizes = (f"{name} {frame.rgb.shape[1]}x{frame.rgb.shape[0]}" for name, frame in frames.items())
+        others = sum(other.cameras != info.cameras for other in infos)
+        return (", ".join(sizes) or "none") + (f" ({others} episodes have others)" if others else "")
+    return "none"
+
+
+_SENTENCES_SHOWN = 3
+
+
+def _said(task: str, infos: Sequence[EpisodeInfo]) -> str:
+    """A task's most frequent instructions."""
+    counted = Counter(info.instruction for info in infos).most_common()
+    shown = ", ".join(f"“{sentence}”" for sentence, _ in counted[:_SENTENCES_SHOWN])
+    rest = len(counted) - _SENTENCES_SHOWN
+    return f"{task}: {shown}" + (f" and {rest} more" if rest > 0 else "")
 
 
 _HEAD = ("task", "episodes", "failed", "variations", "sentences", "steps", "keyframes", "images", "MB", "MB/demo", "largest")

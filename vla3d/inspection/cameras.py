@@ -11,7 +11,7 @@ from vla3d.calibration.bounds import WorkspaceSuggestion, suggest_workspace
 from vla3d.calibration.camera_set import CameraSet
 from vla3d.calibration.consistency import PairConsistency, pair_consistencies
 from vla3d.calibration.files import CAMERAS_FILE, read_camera_folder
-from vla3d.data import DemoDataset, EpisodeRef
+from vla3d.data import EpisodeRef, open_demos
 from vla3d.data.summary import format_table
 from vla3d.errors import ConfigError
 from vla3d.inspection.camera_pictures import overlay, record_cameras
@@ -72,7 +72,7 @@ def read_cameras(config: CamerasConfig) -> CameraSet:
         raise ConfigError(
             f"{config.path} is a rollout, which keeps no depth; expected a folder with {CAMERAS_FILE} or a dataset."
         )
-    dataset = DemoDataset(source.folder)
+    dataset = open_demos(source.folder)
     refs = dataset.episodes()
     episodes = {task: [ref.attempt for ref in refs if ref.task == task] for task in dataset.tasks()}
     task, number = chosen(source, episodes, {}, ())[0]

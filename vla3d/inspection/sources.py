@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from vla3d.calibration.files import CAMERAS_FILE
+from vla3d.data.sources import recognised_format
 from vla3d.data.store import METADATA, read_dataset, read_group
 from vla3d.errors import ConfigError, DataError, unknown_name
 from vla3d.inspection.config import EPISODE_WORDS
@@ -51,6 +52,8 @@ def find_source(path: Path) -> Source:
             return _in_dataset(path, folder, inside)
     if (path / METADATA).is_file():
         read_dataset(path)  # says what is wrong with it
+    if recognised_format(place) is not None:
+        return Source(kind="dataset", folder=path)
     raise ConfigError(f"{path} {_what_it_is(path)}; {EXPECTED}.")
 
 

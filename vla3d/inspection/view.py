@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from vla3d.data import DemoDataset, EpisodeRef
+from vla3d.data import DemoSource, EpisodeRef, open_demos
 from vla3d.errors import ConfigError
 from vla3d.evaluation.layout import outcome_text
 from vla3d.evaluation.policies import resolve_device
@@ -40,7 +40,7 @@ def view(config: ViewConfig) -> Iterator[str]:
 
 
 def _demos(config: ViewConfig, source: Source, folder: ViewFolder, asked: tuple[str, ...]) -> Iterator[str]:
-    dataset = DemoDataset(source.folder)
+    dataset = open_demos(source.folder)
     refs = dataset.episodes()
     episodes = {task: [ref.attempt for ref in refs if ref.task == task] for task in dataset.tasks()}
     _say_why_it_failed(dataset, source, episodes)
@@ -100,7 +100,7 @@ def _written(paths: Sequence[Path]) -> list[str]:
     return [f"  {path}" for path in paths if path.exists()]
 
 
-def _say_why_it_failed(dataset: DemoDataset, source: Source, episodes: dict[str, list[int]]) -> None:
+def _say_why_it_failed(dataset: DemoSource, source: Source, episodes: dict[str, list[int]]) -> None:
     if source.task in episodes and source.number is not None and source.number not in episodes[source.task]:
         reason = dataset.failures(source.task).get(source.number)
         if reason is not None:
