@@ -12,6 +12,7 @@ from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
 from vla3d.commands.train import run_config
+from vla3d.conversion.config import ConvertConfig
 from vla3d.data.demos import DemosConfig
 from vla3d.errors import ConfigError, DataError
 from vla3d.evaluation.collect_config import CollectConfig
@@ -44,7 +45,8 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml", "view.yaml", "view_cameras.yaml"}
+    roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml"}
+    roots |= {"view.yaml", "view_cameras.yaml"}
     suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
@@ -77,6 +79,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["backbone"]) == names(PaliGemmaBackboneConfig) - DERIVED
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("collect")) == names(CollectConfig)
+    assert set(composed("convert")) == names(ConvertConfig)
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
     assert set(composed("bench")) == names(BenchConfig)
@@ -88,6 +91,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     """`vla3d collect` and its library function do the same when told the same; so for the others."""
     fixed = {"tasks": ["open_drawer"], "out": "x"}
     assert build(CollectConfig, composed("collect") | fixed) == CollectConfig(tasks=["open_drawer"], out=Path("x"))
+    convert = {"path": Path("demos"), "out": Path("x")}
+    assert build(ConvertConfig, composed("convert") | convert) == ConvertConfig(**convert)
     rollout = composed("rollout") | fixed | {"policy": "random"}
     assert rollout.pop("suite") == {"name": None, "rows": [], "only": []}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command really runs, so that help and complet
 
 import errno
 import importlib
+import itertools
 import os
 import re
 import sys
@@ -31,7 +32,7 @@ class Command:
         function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
-        bare: the key whose value may come first, without its name.
+        bare: the keys, separated by blanks, whose values may come first, in this order and without their names.
         parts: commands of their own that a second word names.
     """
 
@@ -78,6 +79,19 @@ COMMANDS: dict[str, Command] = {
     ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
+    ),
+    "convert": Command(
+        "turn demonstrations of other programs into a dataset",
+        "vla3d.commands.convert:main",
+        "convert",
+        bare="path out",
+        parts={
+            "rlbench": Command("RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert", bare="path out"),
+            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert", bare="path out"),
+            "bridgevla-real": Command(
+                "BridgeVLA's real robot", "vla3d.commands.convert:bridgevla_real", "convert", bare="path out"
+            ),
+        },
     ),
     "info": Command("describe this installation, or a dataset", "vla3d.commands.info:main"),
 }
@@ -162,8 +176,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if command.config:
         from vla3d.commands.composition import compose
 
-        if command.bare and words and "=" not in words[0] and not words[0].startswith("-"):
-            words = [f"{command.bare}={quoted(words[0])}", *words[1:]]
+        words = _with_names(words, command.bare.split())
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0
@@ -171,6 +184,12 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     else:
         load(command.function)(words)
     return 0
+
+
+def _with_names(words: list[str], keys: list[str]) -> list[str]:
+    """The words with the names of the keys before the leading ones that have none."""
+    bare = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words[: len(keys)]))
+    return [*(f"{key}={quoted(word)}" for key, word in zip(keys, bare, strict=False)), *words[len(bare) :]]
 
 
 def _written_out(word: str, shorthands: Mapping[str, str]) -> str:

@@ -17,7 +17,16 @@ class DataError(Vla3dError):
 
 
 class CorruptEpisodeError(DataError):
-    """An episode's stored bytes fail their checksum or do not decode."""
+    """An episode's stored bytes fail their checksum or do not decode.
+
+    Args:
+        message: the whole sentence.
+        reason: the one clause of it that says what is wrong, without the name and place of the episode.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class SchemaVersionError(DataError):

@@ -51,7 +51,9 @@ def _complete_keys(name: str, command: "Command", line: str, words: Sequence[str
         for part in command.parts:
             if part.startswith(_last_word(line)):
                 print(part)
-    if finished and command.bare and "=" not in finished[0]:
+    for _, word in zip(command.bare.split(), finished, strict=False):
+        if "=" in word:
+            break
         line = without_sub_command(line)
     # Hydra takes a shorthand for the group of that name and would offer what the command refuses.
     if command.config and typed[-1].partition("=")[0] not in command.shorthands:

@@ -8,13 +8,14 @@ from typing import Any, Protocol, cast
 
 from vla3d.data.reader import EpisodeInfo
 from vla3d.data.store import EpisodeRef
-from vla3d.errors import CorruptEpisodeError, DataError, unknown_name
+from vla3d.errors import ConfigError, CorruptEpisodeError, DataError, unknown_name
 from vla3d.types import Episode, Step
 
 _FORMATS: dict[str, str] = {
     "vla3d": "vla3d.data.formats.vla3d_store",
     "rlbench": "vla3d.data.formats.rlbench",
     "gembench": "vla3d.data.formats.gembench",
+    "bridgevla-real": "vla3d.data.formats.bridgevla_real",
 }
 """Format name to the module that reads it, a ``FormatModule``. The first that recognises a folder opens it."""
 
@@ -108,16 +109,20 @@ class SourceOptions:
             and leaves the damaged ones out, see ``DemoSource.skipped``.
         keyframe_rule: which steps are keyframes (bear ``Step.action``) where the format does not store them: ``"recorded"`` is
             the rule that the format's own programs use, ``"vla3d"`` and ``"peract"`` are those of ``vla3d.data.keyframes``.
+        image_stride: take every n-th row and column of the images of other formats; no pixel is mixed with another.
     """
 
     on_corrupt: str = "raise"
     keyframe_rule: str = "recorded"
+    image_stride: int = 1
 
     def __post_init__(self) -> None:
         if self.on_corrupt not in ("raise", "skip"):
             raise unknown_name("on_corrupt", self.on_corrupt, ("raise", "skip"))
         if self.keyframe_rule not in ("recorded", "vla3d", "peract"):
             raise unknown_name("keyframe rule", self.keyframe_rule, ("recorded", "vla3d", "peract"))
+        if self.image_stride < 1:
+            raise ConfigError(f"image_stride: got {self.image_stride}, expected 1 (every pixel) or more.")
 
 
 class FormatModule(Protocol):
@@ -152,7 +157,12 @@ def recognised_format(path: Path) -> str | None:
 
 
 def open_demos(
-    path: Path | str, *, on_corrupt: str = "raise", keyframe_rule: str = "recorded", format: str | None = None
+    path: Path | str,
+    *,
+    on_corrupt: str = "raise",
+    keyframe_rule: str = "recorded",
+    image_stride: int = 1,
+    format: str | None = None,
 ) -> DemoSource:
     """Open a folder of demonstrations in whatever format they lie there.
 
@@ -160,16 +170,20 @@ def open_demos(
         path: the folder.
         on_corrupt: see ``SourceOptions``.
         keyframe_rule: see ``SourceOptions``.
+        image_stride: see ``SourceOptions``.
         format: one of ``format_names``; None recognises it.
 
     Raises:
         DataError: there are no demonstrations here, or the folder as a whole is damaged.
         ConfigError: an unknown format, rule or way to treat damage.
     """
-    path, options = Path(path), SourceOptions(on_corrupt=on_corrupt, keyframe_rule=keyframe_rule)
+    path = Path(path)
+    options = SourceOptions(on_corrupt=on_corrupt, keyframe_rule=keyframe_rule, image_stride=image_stride)
     if format is not None and format not in _FORMATS:
         raise unknown_name("demonstration format", format, _FORMATS)
-    name = format or recognised_format(path)
+    name = recognised_format(path) if format is None else format
+    if format is not None and not (path.is_dir() and _module(format).recognise(path)):
+        raise DataError(f"{path} is no dataset of the format {format}; give a folder of {_module(format).LAYOUT}.")
     if name is None:
         what = "it is empty" if path.is_dir() and not any(path.iterdir()) else "its layout is none of those known"
         found = what if path.is_dir() else "it is a file" if path.exists() else "it does not exist"

@@ -34,7 +34,8 @@ def damaged(ref: EpisodeRef, path: Path, reason: str) -> CorruptEpisodeError:
     """
     return CorruptEpisodeError(
         f"Episode {ref} ({path}): {reason}. Mend it or take it away, or leave damaged episodes out with on_corrupt=skip "
-        "(vla3d train: demos.on_corrupt=skip)."
+        "(vla3d train: demos.on_corrupt=skip).",
+        reason,
     )
 
 
@@ -161,7 +162,12 @@ class ForeignSource(ABC):
         if outside:
             raise DataError(f"Episode {ref}: got step {outside[0]}, expected 0 to {len(steps) - 1}.")
         selected = self._selected(ref, cameras)
-        wanted = {index: _with_frames(steps[index], self.frames_of(ref, index, selected)) for index in dict.fromkeys(indices)}
+        wanted = {}
+        for index in dict.fromkeys(indices):
+            frames = self.frames_of(ref, index, selected)
+            wanted[index] = _with_frames(
+                steps[index], {name: every_nth_pixel(frame, self._options.image_stride) for name, frame in frames.items()}
+            )
         return [wanted[index] for index in indices]
 
     def _selected(self, ref: EpisodeRef, cameras: Sequence[str] | None) -> tuple[str, ...]:
@@ -181,6 +187,26 @@ class ForeignSource(ABC):
             if len(self._outlines) > _OUTLINES_KEPT:
                 self._outlines.popitem(last=False)
         return self._outlines[ref]
+
+
+def every_nth_pixel(frame: RgbdFrame, stride: int) -> RgbdFrame:
+    """A smaller image made of every n-th row and column, whose points are among those of the large one.
+
+    Pixel ``(i, j)`` of the result is pixel ``(n i, n j)`` of the frame: its centre ``n j + 0.5`` becomes ``j + 0.5``.
+    """
+    if stride == 1:
+        return frame
+    intrinsics = frame.intrinsics.copy()
+    intrinsics[:2] /= stride
+    intrinsics[:2, 2] += 0.5 - 0.5 / stride
+    segmentation = frame.segmentation
+    return replace(
+        frame,
+        rgb=frame.rgb[::stride, ::stride],
+        depth=frame.depth[::stride, ::stride],
+        intrinsics=intrinsics,
+        segmentation=None if segmentation is None else segmentation[::stride, ::stride],
+    )
 
 
 def _with_frames(step: Step, frames: dict[str, RgbdFrame]) -> Step:

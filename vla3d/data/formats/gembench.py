@@ -11,14 +11,14 @@ that made them: it is recovered (``vla3d.geometry.resection``; on float32 clouds
 camera, and a cloud that no pinhole camera explains is refused. What else the format leaves open:
 
 - The cameras have no names; they stand in the order in which GemBench's generator writes them by default, ``CAMERAS``.
-- ``action[t]`` is the gripper's pose (xyz, quaternion ``xyzw``) and state at keystep t, so it is what was reached there and, for
-  t > 0, the keyframe action that led there. Between keysteps nothing is stored: ``keyframe_rule`` must be ``"recorded"``.
+- ``action[t]`` is the gripper's pose (xyz, quaternion ``xyzw``) and state at keystep t, so it is what was reached there and,
+  for t > 0, the keyframe action that led there. Between keysteps nothing is stored: ``keyframe_rule`` must be ``"recorded"``.
 - Collisions are ignored in every motion, as GemBench's own evaluation does; the records do not tell.
 - The fingers' distance is 0.08 m or 0 by the gripper's state; joints were not recorded and are NaN.
 - Frame ids count RLBench's steps of 0.05 s. The step limit is that of GemBench's protocol.
 
-An episode of variation v has the number ``10_000 v + N``; the task is the taskvar without ``+v``. The instruction is the first of
-the taskvar's sentences, and all of them are its paraphrases.
+An episode of variation v has the number ``10_000 v + N``; the task is the taskvar without ``+v``. The instruction is the first
+of the taskvar's sentences, and all of them are its paraphrases.
 """
 
 import json
@@ -120,7 +120,8 @@ class GemBenchSource(ForeignSource):
                     if self._options.on_corrupt != "skip":
                         raise
                     logger.warning("%s It is skipped.", error)
-                    self.skipped[EpisodeRef(task, EPISODES_PER_VARIATION * variation)] = CorruptEpisodeError(str(error))
+                    ref = EpisodeRef(task, EPISODES_PER_VARIATION * variation)
+                    self.skipped[ref] = CorruptEpisodeError(str(error), _without_folder(error, records))
                     continue
                 found[task] += [EPISODES_PER_VARIATION * variation + number for number in numbers]
             self._listed = {task: sorted(numbers) for task, numbers in found.items() if numbers}
@@ -135,7 +136,7 @@ class GemBenchSource(ForeignSource):
         if actions.ndim != 2 or actions.shape[1] != 8 or frames.shape != actions.shape[:1] or len(frames) < 2:
             raise self._damaged(
                 ref,
-                f"got key_frameids {frames.shape} and action {actions.shape}, expected (T,) and (T, 8) with at least 2 keysteps",
+                f"got key_frameids {frames.shape} and action {actions.shape}, expected (T,) and (T, 8), T at least 2",
             )
         keysteps = [
             Keystep(
@@ -208,7 +209,7 @@ class GemBenchSource(ForeignSource):
                 raise RecordError(f"it has no {missing[0]}")
             return {name: as_array(record[name], name) for name in wanted}
         except (RecordError, DataError) as error:
-            raise self._damaged(ref, f"the record episode{number}: {error}") from error
+            raise self._damaged(ref, f"the record episode{number}: {_without_folder(error, records)}") from error
 
     def _load_images(self, ref: EpisodeRef) -> tuple[np.ndarray, np.ndarray]:
         """Colours and clouds of an episode; one episode stays in memory."""
@@ -248,6 +249,11 @@ class GemBenchSource(ForeignSource):
 
     def _damaged(self, ref: EpisodeRef, reason: str) -> CorruptEpisodeError:
         return damaged(ref, self._place(ref)[0].folder / DATA_FILE, reason)
+
+
+def _without_folder(error: Exception, records: EpisodeRecords) -> str:
+    """What an error says, its files named from the folder of the taskvars on, wherever that lies."""
+    return str(error).replace(f"{records.folder.parent}/", "")
 
 
 def _read_instructions(path: Path) -> dict[str, Any]:

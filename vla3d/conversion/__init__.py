@@ -1,0 +1,1 @@
+"""Demonstrations of other programs turned into vla3d's own store: in parallel, resumable, with a record of what was left out."""
