@@ -20,10 +20,11 @@ from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.offline_config import EvaluateConfig
 from vla3d.inspection.config import CamerasConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
+from vla3d.serving.config import ServeConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
 
-SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
+SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench", "rlbench18", "colosseum")
 CONFIGS = Path(str(files("vla3d"))) / "configs"
 GROUPS = ("demos", "experiment", "policy", "trainer")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]
@@ -45,9 +46,9 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml"}
+    roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "serve.yaml", "train.yaml"}
     roots |= {"view.yaml", "view_cameras.yaml"}
-    suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
+    suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
 
@@ -82,6 +83,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(composed("convert")) == names(ConvertConfig)
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
+    assert set(composed("serve")) == names(ServeConfig)
     assert set(composed("bench")) == names(BenchConfig)
     assert set(composed("view")) == names(ViewConfig)
     assert set(composed("view_cameras")) == names(CamerasConfig)
@@ -99,6 +101,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
     evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
     assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
+    serve = composed("serve") | {"policy": "random"}
+    assert build(ServeConfig, serve) == ServeConfig(policy="random")
     bench = {"operations": "points", "out": Path("x.json")}
     assert build(BenchConfig, composed("bench") | bench) == BenchConfig(**bench)
     view = {"path": Path("demos"), "out": Path("x")}
