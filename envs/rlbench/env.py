@@ -124,7 +124,7 @@ class RLBenchEnv:
             DataError: the demonstration is damaged, or its scene cannot be laid out.
         """
         if self._tests is None:
-            raise ConfigError(f"{self.task} begins recorded episodes from test demonstrations; give demos=DIR.")
+            raise ConfigError(f"{self.task} begins recorded episodes from test demonstrations; give test_demos=DIR.")
         episode = self._tests.episode(number)
         stored = StoredDemo(episode)
         self._begin(
@@ -250,7 +250,7 @@ class RLBenchEnv:
         raise self._cannot_save()
 
     def _cannot_save(self) -> ConfigError:
-        return ConfigError(f"{self.task} cannot save or load states; leave out states and save_states, and give demos=DIR.")
+        return ConfigError(f"{self.task} cannot save or load states; leave out states and save_states, and give test_demos=DIR.")
 
     def swap_instruction(self) -> str:
         """Refused: RLBench does not tell which other objects are present."""

@@ -106,7 +106,7 @@ class DemoExpert:
             ConfigError: there is no demonstration.
         """
         if self._actions is None:
-            raise ConfigError("policy=scripted replays RLBench's test demonstrations; give demos=DIR.")
+            raise ConfigError("policy=scripted replays RLBench's test demonstrations; give test_demos=DIR.")
         action = self._actions[min(self._next, len(self._actions) - 1)]
         if self._next >= len(self._actions):
             return KeyframeAction(

@@ -115,7 +115,7 @@ def test_too_many_episodes_and_missing_tasks_are_named(world: World, demos: Path
         make(demos).reset_to_episode(3)
     with pytest.raises(DataError, match="no test demonstrations of put_money_in_safe; it has close_jar, open_drawer"):
         make(demos, "rlbench_put_money_in_safe")
-    with pytest.raises(ConfigError, match="give demos=DIR"):
+    with pytest.raises(ConfigError, match="give test_demos=DIR"):
         make().reset_to_episode(0)
 
 
@@ -288,7 +288,7 @@ def test_the_demonstrations_own_keyframes_lead_to_the_goal(world: World, demos: 
     assert [action.ignore_collisions for action in actions[:3]] == [True, False, True]  # of the frame before each keyframe
     fresh = make()
     fresh.reset(seed=0)
-    with pytest.raises(ConfigError, match="replays RLBench's test demonstrations; give demos=DIR"):
+    with pytest.raises(ConfigError, match="replays RLBench's test demonstrations; give test_demos=DIR"):
         fresh.expert().next_action()
 
 

@@ -25,7 +25,7 @@ class RolloutConfig:
         episodes: episodes of each task.
         repeats: how often they are run; each time with other scenes, or, where episodes were recorded, with the same ones again.
             The spread over repeats is reported beside the interval.
-        demos: recorded test episodes, for simulators that begin from them (RLBench).
+        test_demos: recorded test episodes, for simulators that begin from them (RLBench).
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.
         control: one of ``CONTROLS``.
         factors: what is to differ from training scenes (``vla3d.envs.make_env``).
@@ -47,7 +47,7 @@ class RolloutConfig:
     policy: str | None = None
     episodes: int = 25
     repeats: int = 1
-    demos: Path | None = None
+    test_demos: Path | None = None
     seed: int = 1000
     control: str = "none"
     factors: Sequence[str] = ()
@@ -66,7 +66,7 @@ class RolloutConfig:
         object.__setattr__(self, "tasks", tuple(self.tasks))
         object.__setattr__(self, "factors", tuple(self.factors))
         object.__setattr__(self, "compare", tuple(Path(folder) for folder in self.compare))
-        for name in ("out", "checkpoint", "states", "save_states", "demos"):
+        for name in ("out", "checkpoint", "states", "save_states", "test_demos"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         self._check_tasks()
@@ -94,7 +94,7 @@ class RolloutConfig:
     @property
     def recorded(self) -> dict[str, Path]:
         """What ``make_env`` is told of recorded episodes: nothing where there are none."""
-        return {} if self.demos is None else {"demos": self.demos}
+        return {} if self.test_demos is None else {"demos": self.test_demos}
 
     def _check_tasks(self) -> None:
         if not self.tasks:

@@ -54,7 +54,7 @@ def evaluate(config: RolloutConfig) -> Evaluation:
     for task in config.tasks:
         if simulator_of(task) is None and task not in task_names():
             raise unknown_name("task", task, task_names())
-        if config.factors or config.demos is not None or simulator_of(task) is not None:
+        if config.factors or config.test_demos is not None or simulator_of(task) is not None:
             _try_out(task, config)  # refused here rather than in every worker
     settings = shared_settings(config)  # also opens the checkpoint's configuration: a wrong path fails before any work
     folder = RolloutFolder(config.out)
@@ -90,7 +90,7 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "checkpoint_sha256": digest,
         "control": config.control,
         **({"factors": list(config.factors)} if config.factors else {}),
-        **({"demos": str(config.demos)} if config.demos is not None else {}),
+        **({"test_demos": str(config.test_demos)} if config.test_demos is not None else {}),
         # With repeats the number of episodes decides which one an index stands for.
         **({"repeats": config.repeats, "episodes": config.episodes} if config.repeats > 1 else {}),
         "seed": config.seed,
@@ -112,7 +112,7 @@ def _try_out(task: str, config: RolloutConfig) -> None:
     recorded = env.recorded_episodes if isinstance(env, RecordedEpisodes) else 0
     env.close()
     if recorded and recorded < config.episodes:
-        raise ConfigError(f"episodes: got {config.episodes}, but {config.demos} has {recorded} of {task}; ask for fewer.")
+        raise ConfigError(f"episodes: got {config.episodes}, but {config.test_demos} has {recorded} of {task}; ask for fewer.")
 
 
 def plan(config: RolloutConfig) -> list[EpisodeJob]:
