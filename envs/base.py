@@ -17,8 +17,8 @@ TICK_SECONDS = 0.1
 FAILURES: tuple[str, ...] = ("unreachable", "collision", "missed_grasp", "wrong_object", "timeout", "ended")
 """Every failure reason an environment may answer.
 
-``unreachable`` and ``collision`` name a motion that was not carried out; the episode goes on (in RLBench it does not). An episode
-that ends without success carries one of them all: why it failed. ``ended`` is the verdict of a simulator that gives no reason.
+``unreachable`` and ``collision`` name a motion that was not carried out; the episode goes on (not in RLBench). An episode that
+ends without success carries one of them all: why it failed. ``ended`` is the verdict of a simulator that gives no reason.
 """
 
 
@@ -191,6 +191,6 @@ def make_env(
         options["factors"] = tuple(factors)
     if demos is not None:
         if "demos" not in taken:
-            raise ConfigError(f"demos: task {task!r} draws its scenes from seeds, got {demos}; leave demos away.")
+            raise ConfigError(f"test_demos: task {task!r} draws its scenes from seeds, got {demos}; leave it away.")
         options["demos"] = demos
     return factory(image_size=image_size, renderer=renderer, **options)

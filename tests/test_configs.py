@@ -48,7 +48,9 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
     roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "serve.yaml", "train.yaml"}
     roots |= {"view.yaml", "view_cameras.yaml"}
-    suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py
+    suites = {
+        f"suite/{name}.yaml" for name in SUITES
+    }  # run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
 

@@ -250,7 +250,9 @@ class RLBenchEnv:
         raise self._cannot_save()
 
     def _cannot_save(self) -> ConfigError:
-        return ConfigError(f"{self.task} cannot save or load states; leave out states and save_states, and give test_demos=DIR.")
+        return ConfigError(
+            f"{self.task} cannot save or load states; leave out states and save_states, and give test_demos=DIR."
+        )
 
     def swap_instruction(self) -> str:
         """Refused: RLBench does not tell which other objects are present."""

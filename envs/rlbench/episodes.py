@@ -27,7 +27,8 @@ class StoredDemo:
         state = episode.metadata.get("random_state")
         if not isinstance(state, Mapping):
             raise DataError(
-                f"A demonstration of {episode.task} was recorded without its random state, so its scene cannot be laid out again."
+                f"A demonstration of {episode.task} was recorded without its random state, so its scene cannot be laid out "
+                "again; take another dataset."
             )
         self.variation_number = episode.variation
         self.random_seed = (

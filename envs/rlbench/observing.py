@@ -40,9 +40,7 @@ def observation_config(library: Library, image_size: int, cameras: Sequence[str]
     return config
 
 
-def converted_observation(
-    seen: Any, cameras: Sequence[str], *, instruction: str, step: int, step_limit: int
-) -> Observation:
+def converted_observation(seen: Any, cameras: Sequence[str], *, instruction: str, step: int, step_limit: int) -> Observation:
     """One of RLBench's observations in our conventions."""
     pose = np.asarray(seen.gripper_pose, dtype=np.float64)
     return Observation(

@@ -56,8 +56,8 @@ class BridgeVLAConfig:
         head_layers: hidden layers of the heatmap head.
         action_width: hidden units of the rotation, gripper and collision head.
         proprioception: whether finger width and step fraction enter as a token.
-        frozen: parts of the backbone that never train (``vla3d.backbones.config.PARTS``). BridgeVLA freezes the vision tower and
-            the embeddings.
+        frozen: parts of the backbone that never train (``vla3d.backbones.config.PARTS``). BridgeVLA freezes the vision tower
+            and the embeddings.
         augmentation: see ``AugmentationConfig``.
     """
 

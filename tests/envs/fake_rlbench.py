@@ -87,11 +87,8 @@ def _exceptions() -> dict[str, dict[str, Any]]:
     return {"rlbench.backend.exceptions": backend, "pyrep.errors": made("IKError", "ConfigurationPathError")}
 
 
-def _action_modes(world: World, errors: dict[str, Any], *, fork: bool) -> dict[str, dict[str, Any]]:
-    class ActionMode:
-        def __init__(self, arm_action_mode: Any, gripper_action_mode: Any) -> None:
-            self.arm_action_mode = arm_action_mode
-            self.gripper_action_mode = gripper_action_mode
+def _planners(world: World, errors: dict[str, Any]) -> tuple[type, type]:
+    """The arm's action mode as upstream and as PerAct's fork have it."""
 
     class Planning:
         def __init__(self, absolute_mode: bool = True, frame: str = "world", collision_checking: bool = False) -> None:
@@ -126,6 +123,15 @@ def _action_modes(world: World, errors: dict[str, Any], *, fork: bool) -> dict[s
                     raise
                 self._path(scene, action, False)
 
+    return Upstream, Fork
+
+
+def _action_modes(world: World, errors: dict[str, Any], *, fork: bool) -> dict[str, dict[str, Any]]:
+    class ActionMode:
+        def __init__(self, arm_action_mode: Any, gripper_action_mode: Any) -> None:
+            self.arm_action_mode = arm_action_mode
+            self.gripper_action_mode = gripper_action_mode
+
     class Discrete:
         def action(self, scene: Any, action: np.ndarray) -> None:
             assert action.shape == (1,) and action[0] in (0.0, 1.0)
@@ -134,7 +140,7 @@ def _action_modes(world: World, errors: dict[str, Any], *, fork: bool) -> dict[s
 
     return {
         "rlbench.action_modes.action_mode": {"ActionMode": ActionMode},
-        "rlbench.action_modes.arm_action_modes": {"EndEffectorPoseViaPlanning": Fork if fork else Upstream},
+        "rlbench.action_modes.arm_action_modes": {"EndEffectorPoseViaPlanning": _planners(world, errors)[fork]},
         "rlbench.action_modes.gripper_action_modes": {"Discrete": Discrete},
     }
 
@@ -145,7 +151,9 @@ CAMERA_FIELDS = {"rgb", "depth", "point_cloud", "mask", "image_size", "render_mo
 def _observing() -> dict[str, dict[str, Any]]:
     class CameraConfig:
         def __init__(self) -> None:
-            self.__dict__.update(dict.fromkeys(CAMERA_FIELDS, True), image_size=(128, 128), depth_in_meters=False, render_mode=1)
+            self.__dict__.update(
+                dict.fromkeys(CAMERA_FIELDS, True), image_size=(128, 128), depth_in_meters=False, render_mode=1
+            )
 
         def set_all(self, value: bool) -> None:
             self.rgb = self.depth = self.point_cloud = self.mask = value

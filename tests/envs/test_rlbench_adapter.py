@@ -1,4 +1,4 @@
-"""The RLBench adapter, held to the published interfaces of RLBench (both forks) by a stand-in; RLBench itself is not run here."""
+"""The RLBench adapter, held to the published interfaces of RLBench (both forks) by a stand-in; the program is not run here."""
 
 import sys
 from collections.abc import Iterator
@@ -75,12 +75,12 @@ def test_without_rlbench_one_sentence_says_what_to_install(task: str, monkeypatc
 
 def test_an_unknown_task_is_named(world: World) -> None:
     env = make(task="rlbench_close_jr")
-    with pytest.raises(ConfigError, match="Unknown RLBench task 'close_jr'. Did you mean 'close_jar'"):
+    with pytest.raises(ConfigError, match=r"Unknown RLBench task 'close_jr'\. Did you mean 'close_jar'"):
         env.reset(seed=0)
 
 
 def test_a_simulated_task_takes_no_recorded_episodes(demos: Path) -> None:
-    with pytest.raises(ConfigError, match="demos: task 'pick_and_lift' draws its scenes from seeds"):
+    with pytest.raises(ConfigError, match="test_demos: task 'pick_and_lift' draws its scenes from seeds"):
         make_env("pick_and_lift", demos=demos)
 
 

@@ -166,7 +166,12 @@ def test_the_engine_runs_recorded_tests_in_repeats(world: World, tmp_path: Path,
 
 def test_a_policy_that_fails_is_counted_and_named(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demos = fake_rlbench.write_tests(tmp_path / "test", "close_jar", 4)
-    assert rollout(tmp_path / "out", "policy=random", f"test_demos={demos}", "tasks=[rlbench_close_jar]", "episodes=4", "videos=none") == 0
+    assert (
+        rollout(
+            tmp_path / "out", "policy=random", f"test_demos={demos}", "tasks=[rlbench_close_jar]", "episodes=4", "videos=none"
+        )
+        == 0
+    )
     summary = json.loads((tmp_path / "out" / "rollout.json").read_text())
     part = summary["tasks"]["rlbench_close_jar"]
     assert part["successes"] == 0 and sum(part["failures"].values()) == 4
@@ -228,13 +233,13 @@ def enabled(environment: Any) -> set[str]:
 
 
 def test_factors_are_the_colosseums_one_at_a_time(colosseum: World) -> None:
-    with pytest.raises(ConfigError, match="Unknown factor of The COLOSSEUM 'mo_colour'. Did you mean 'mo_color'"):
+    with pytest.raises(ConfigError, match=r"Unknown factor of The COLOSSEUM 'mo_colour'\. Did you mean 'mo_color'"):
         make_env("colosseum_close_box", factors=["mo_colour"])
     with pytest.raises(ConfigError, match="expected one at a time"):
         make_env("colosseum_close_box", factors=["mo_color", "mass"])
     with pytest.raises(FactorDoesNotApplyError, match="has no ro_color of hockey"):
         make_env("colosseum_hockey", factors=["ro_color"])
-    with pytest.raises(ConfigError, match="Unknown task of The COLOSSEUM 'close_bx'. Did you mean 'close_box'"):
+    with pytest.raises(ConfigError, match=r"Unknown task of The COLOSSEUM 'close_bx'\. Did you mean 'close_box'"):
         make_env("colosseum_close_bx")
 
 

@@ -37,7 +37,7 @@ def episodes(task: str, outcomes: str) -> list[EpisodeRecord]:
     ]
 
 
-RECORDS = {"jar": episodes("jar", "ssff" "sfff"), "cup": episodes("cup", "ssss" "ssff")}
+RECORDS = {"jar": episodes("jar", "ssffsfff"), "cup": episodes("cup", "ssssssff")}
 SETTINGS: dict[str, Any] = {"policy": "p", "control": "none", "versions": {}, "repeats": 2, "episodes": 4}
 
 

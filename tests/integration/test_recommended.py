@@ -32,9 +32,7 @@ def test_the_recommended_recipe_trains(demos: Path, tmp_path: Path, capsys: pyte
     out = tmp_path / "run"
     assert main(["train", "experiment=recommended", f"data={demos}", f"out={out}", *SMALL]) == 0
     capsys.readouterr()
-    weights = [
-        load_file(out / "checkpoints" / f"step-{step:08d}" / "state" / "weights.safetensors") for step in range(1, 7)
-    ]
+    weights = [load_file(out / "checkpoints" / f"step-{step:08d}" / "state" / "weights.safetensors") for step in range(1, 7)]
     assert weights[0]["action_head.5.bias"].shape == (10,)  # 6D rotation, gripper, collisions
     language = [name for name in weights[0] if ".language_model.layers." in name]
     frozen = [name for name in weights[0] if ".vision_tower." in name or ".embed_tokens." in name]

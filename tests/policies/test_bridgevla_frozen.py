@@ -29,7 +29,15 @@ def make(frozen: tuple[str, ...] = ()) -> BridgeVLA:
 
 
 def train(policy: BridgeVLA, out: Path, *, resume: bool = False, **changes: object) -> None:
-    values = {"steps": 6, "batch_size": 4, "lr": 1e-2, "warmup_steps": 1, "precision": "fp32", "progress": False, "save_every": 1}
+    values = {
+        "steps": 6,
+        "batch_size": 4,
+        "lr": 1e-2,
+        "warmup_steps": 1,
+        "precision": "fp32",
+        "progress": False,
+        "save_every": 1,
+    }
     config = TrainerConfig.from_mapping({**values, **changes})
     Trainer(config, policy, ToyScenes(), out=out, resume=resume, tasks=["red"] * 2 + ["blue"] * 10).train()
 
@@ -90,5 +98,7 @@ def test_other_frozen_parts_are_refused_on_resume(tmp_path: Path) -> None:
 
 
 def test_an_unknown_part_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown part of the backbone to freeze 'vision_towr'\. Did you mean 'vision_tower'"):
+    with pytest.raises(
+        ConfigError, match=r"Unknown part of the backbone to freeze 'vision_towr'\. Did you mean 'vision_tower'"
+    ):
         small_config(frozen=("vision_towr",))

@@ -1,4 +1,4 @@
-"""GemBench's side of its challenge protocol, written from the published contract: what its client sends, how it reads answers."""
+"""GemBench's side of its challenge protocol, written from the published contract: what is sent, how answers are read."""
 
 import http.client
 from typing import Any

@@ -1,4 +1,4 @@
-"""GemBench's requests become observations with the same points, bad ones are refused by name, and answers read as they should."""
+"""GemBench's requests become observations with the same points, bad ones are refused by name, answers read as they should."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class Parrot(Policy):
     def act(self, observation: Observation) -> KeyframeAction:
         self.seen.append(observation)
         return KeyframeAction(
-            position=observation.gripper_position + (0, 0, 0.1),
+            position=observation.gripper_position + np.array([0, 0, 0.1]),
             quaternion=observation.gripper_quaternion,
             gripper_open=False,
         )
@@ -136,9 +136,7 @@ def test_pickled_objects_are_never_loaded() -> None:
 
 
 def test_the_answer_reads_as_the_client_reads_it() -> None:
-    action = KeyframeAction(
-        position=np.array([0.1, 0.2, 0.9]), quaternion=np.array([0.5, 0.1, -0.7, 0.5]), gripper_open=True
-    )
+    action = KeyframeAction(position=np.array([0.1, 0.2, 0.9]), quaternion=np.array([0.5, 0.1, -0.7, 0.5]), gripper_open=True)
     answer = client.decode(pack_action(action))
     length = np.linalg.norm([0.5, 0.1, -0.7, 0.5])
     np.testing.assert_allclose(answer, [0.1, 0.2, 0.9, 0.1 / length, -0.7 / length, 0.5 / length, 0.5 / length, 1.0])

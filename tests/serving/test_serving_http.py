@@ -170,7 +170,10 @@ def test_a_policy_answers_the_client_over_the_wire() -> None:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     with server:
-        answers = [client.post(server.server_port, client.pack(client.request(episode_id=e, step_id=s))) for e, s in ((1, 0), (1, 1), (1, 0))]
+        answers = [
+            client.post(server.server_port, client.pack(client.request(episode_id=e, step_id=s)))
+            for e, s in ((1, 0), (1, 1), (1, 0))
+        ]
         status, text = client.post(server.server_port, client.pack({"taskvar": "x+1"}))
         server.shutdown()
         thread.join()

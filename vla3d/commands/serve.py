@@ -17,7 +17,10 @@ def main(values: Mapping[str, Any]) -> None:
     config = build(ServeConfig, {**values, "policy": values["policy"]["name"]})
     server = make_server(config)
     with server:
-        print(f"Serving {server.facts['policy']} for {config.protocol} on http://{config.host}:{server.server_port}/predict", flush=True)
+        print(
+            f"Serving {server.facts['policy']} for {config.protocol} on http://{config.host}:{server.server_port}/predict",
+            flush=True,
+        )
         server.serve_forever(poll_interval=0.2)
 
 

@@ -23,7 +23,7 @@ class RolloutConfig:
             ``policy`` names one without weights.
         policy: ``"scripted"``, ``"random"`` or another policy without weights; None takes the one in ``checkpoint``.
         episodes: episodes of each task.
-        repeats: how often they are run; each time with other scenes, or, where episodes were recorded, with the same ones again.
+        repeats: how often they are run: each time with other scenes, or, where episodes were recorded, with the same ones.
             The spread over repeats is reported beside the interval.
         test_demos: recorded test episodes, for simulators that begin from them (RLBench).
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.

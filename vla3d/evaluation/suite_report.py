@@ -21,7 +21,16 @@ def suite_table(summary: Mapping[str, Any]) -> str:
     tasks = all_tasks(summary)
     swapped = any("old_goal" in row["pooled"] for row in summary["rows"])
     repeated = any("repeats" in row for row in summary["rows"])
-    header = ["row", "success", "rate", "95 % interval", "change", *(["repeats"] if repeated else []), *(["old goal"] if swapped else []), *tasks]
+    header = [
+        "row",
+        "success",
+        "rate",
+        "95 % interval",
+        "change",
+        *(["repeats"] if repeated else []),
+        *(["old goal"] if swapped else []),
+        *tasks,
+    ]
     lines = [header]
     for row in summary["rows"]:
         pooled = row["pooled"]

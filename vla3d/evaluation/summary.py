@@ -20,8 +20,8 @@ def summarise(records: Mapping[str, Sequence[EpisodeRecord]], settings: Mapping[
 
     Returns:
         ``mean_success`` (mean over tasks), ``pooled`` (all episodes as one sample), ``tasks.<name>`` with ``successes``,
-        ``episodes``, ``rate``, ``interval``, ``failures``, ``answers``, ``old_goal`` (under ``swap`` only) and ``seeds``. Where the
-        settings name ``repeats``, the whole and each task have ``repeats`` with their means, mean and standard deviation.
+        ``episodes``, ``rate``, ``interval``, ``failures``, ``answers``, ``old_goal`` (under ``swap`` only) and ``seeds``.
+        Where the settings name ``repeats``, the whole and each task have ``repeats``: their means, mean and standard deviation.
     """
     tasks = {task: _task(episodes, settings["control"]) for task, episodes in records.items()}
     rates = [SuccessRate.of(r.success for r in episodes) for episodes in records.values()]

@@ -157,9 +157,7 @@ class Cameras:
         frames = {}
         for name, rgb, cloud in zip(CAMERAS, request.rgb, request.clouds, strict=True):
             seen = self._resected(name, cloud)
-            frames[name] = RgbdFrame(
-                rgb=rgb, depth=seen.depth, intrinsics=seen.intrinsics, T_world_camera=seen.T_world_camera
-            )
+            frames[name] = RgbdFrame(rgb=rgb, depth=seen.depth, intrinsics=seen.intrinsics, T_world_camera=seen.T_world_camera)
         return frames
 
     def _resected(self, name: str, cloud: np.ndarray) -> Resection:

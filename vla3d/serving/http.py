@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import re
-import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         try:
             body = self.rfile.read(int(length))
-        except (socket.timeout, TimeoutError):
+        except TimeoutError:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The body did not arrive within {self.server.patience:g} s of silence.")
             return None
         if len(body) < int(length):

@@ -40,7 +40,8 @@ class TrainerConfig:
         final_lr: learning rate at the end of the cosine, as a fraction of ``lr``.
         weight_decay: decoupled decay (AdamW); never on norms, biases and embeddings.
         betas: Adam's moment decays.
-        warmup_steps: updates of linear warm-up; None is a tenth of ``steps``, at most 100. After ``freeze_steps`` it warms up again.
+        warmup_steps: updates of linear warm-up; None is a tenth of ``steps``, at most 100. It comes again
+            after ``freeze_steps``.
         freeze_steps: first updates in which the weights that the model names (``frozen_first()``) stay as they are; 0 never.
         schedule: ``"cosine"`` or ``"constant"`` after the warm-up.
         clip_norm: largest gradient norm; None never clips.
@@ -49,8 +50,8 @@ class TrainerConfig:
         validate_every: updates between validations; 0 validates at the end only.
         save_every: updates between checkpoints; 0 saves at improvements and at the end only.
         keep_checkpoints: newest checkpoints to keep; the best one is kept besides.
-        task_alpha: how often tasks are drawn: a task with n samples in proportion to n ** task_alpha. 1 draws every sample equally
-            often, 0 every task.
+        task_alpha: how often tasks are drawn: a task with n samples in proportion to n ** task_alpha. 1 draws every sample
+            equally often, 0 every task.
         num_workers: data processes; 0 prepares batches in a background thread.
         prefetch: batches prepared ahead; 0 (with ``num_workers=0``) prepares them in line.
         seed: of the sample order and of every step's randomness.

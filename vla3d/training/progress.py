@@ -21,9 +21,7 @@ class Progress:
         stream: where to; standard error by default.
     """
 
-    def __init__(
-        self, total: int, start: int, *, enabled: bool, frozen: int = 0, stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, total: int, start: int, *, enabled: bool, frozen: int = 0, stream: TextIO | None = None) -> None:
         self._total, self._first, self._step, self._frozen = total, start, start, frozen
         self._stream = stream if stream is not None else sys.stderr
         self._enabled = enabled

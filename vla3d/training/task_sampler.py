@@ -86,7 +86,9 @@ class TaskSampler(EpochSampler):
         members = self._members[task]
         first, last = start // len(members), (start + count - 1) // len(members)
         # task + 1, since NumPy seeds [a, b] and [a, b, 0] alike, and [seed, epoch] is taken.
-        rounds = [np.random.default_rng([self.seed, number, task + 1]).permutation(members) for number in range(first, last + 1)]
+        rounds = [
+            np.random.default_rng([self.seed, number, task + 1]).permutation(members) for number in range(first, last + 1)
+        ]
         line = np.concatenate([members[:0], *rounds])
         return line[start - first * len(members) :][:count]
 
