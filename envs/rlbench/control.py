@@ -35,7 +35,7 @@ def keyframe_action_mode(library: Library) -> Any:
         library: the installed RLBench, of either kind.
     """
 
-    class KeyframeActionMode(library.action_mode):  # type: ignore[misc, name-defined]
+    class KeyframeActionMode(library.action_mode):  # type: ignore[name-defined]
         """See ``keyframe_action_mode``."""
 
         def __init__(self) -> None:

@@ -192,7 +192,6 @@ def test_a_policy_answers_the_client_over_the_wire() -> None:
         (["policy=random", "checkpoint=x"], "give one of the two"),
         (["gembnch", "policy=random"], "Unknown protocol 'gembnch'. Did you mean 'gembench'?"),
         (["policy=scripted"], "policy=scripted reads the simulator's state"),
-        (["policy=bridgevla"], "policy=bridgevla has weights; give checkpoint=RUN instead"),
         (["checkpoint=nowhere"], "No checkpoint in nowhere"),
         (["policy=random", "port=70000"], "port: got 70000, expected a whole number from 0 to 65535"),
         (["policy=random", "max_megabytes=0"], "max_megabytes: got 0, expected a positive number"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vla3d.errors import ConfigError, unknown_name
 
@@ -92,7 +93,7 @@ class RolloutConfig:
         return self.episodes * self.repeats
 
     @property
-    def recorded(self) -> dict[str, Path]:
+    def recorded(self) -> dict[str, Any]:
         """What ``make_env`` is told of recorded episodes: nothing where there are none."""
         return {} if self.test_demos is None else {"demos": self.test_demos}
 
