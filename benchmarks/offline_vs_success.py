@@ -2,10 +2,11 @@
 
     python benchmarks/offline_vs_success.py --roll-out --page docs/results.md --plot docs/offline_vs_success.png
 
-Every checkpoint that the runs of benchmarks/tabletop3.py have kept is evaluated on the same demonstrations, which no run has
-seen (``vla3d collect`` with a seed of its own), and paired with its rollout on nominal test scenes. A rollout is found by the
-digest of the checkpoint that it measured; with ``--roll-out`` missing ones are run. Every figure of ``vla3d evaluate`` gets
-Spearman's rank correlation with the success rate, overall and by task. What is done is kept: the same command goes on.
+Every checkpoint that the runs of a benchmark have kept (``--set trainer.keep_checkpoints=40`` keeps those along the way) is
+evaluated on the same demonstrations, which no run has seen (``vla3d collect`` with a seed of its own), and paired with its
+rollout on nominal test scenes. A rollout is found by the digest of the checkpoint that it measured; with ``--roll-out`` missing
+ones are run. Every figure of ``vla3d evaluate`` gets Spearman's rank correlation with the success rate, overall and by task.
+What is done is kept: the same command goes on.
 """
 
 import argparse
@@ -71,6 +72,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/tabletop3"), help="folder whose RUN/train hold the checkpoints")
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th checkpoint of a run")
     parser.add_argument("--data", type=Path, help="demonstrations to evaluate on; collected when not given")
     parser.add_argument("--demos", type=int, default=25, help="demonstrations of each task to collect")
     parser.add_argument("--demo-seed", type=int, default=1, help="seed of their scenes, not that of training")
@@ -88,7 +90,8 @@ def parse() -> argparse.Namespace:
 
 def measure(options: argparse.Namespace) -> Iterator[Measured]:
     """Every checkpoint under the runs that has a rollout, with both results."""
-    checkpoints = sorted(options.runs.glob("*/train/checkpoints/step-*/policy"))
+    runs = sorted(options.runs.glob("*/train/checkpoints"))
+    checkpoints = [policy for run in runs for policy in sorted(run.glob("step-*/policy"))[:: options.every]]
     rollouts = nominal_rollouts(options.runs, options.scenes)
     data = options.data
     for policy in checkpoints:
@@ -181,14 +184,15 @@ def correlations(measured: Sequence[Measured], seed: int) -> list[Row]:
         for task in (POOLED, *tasks):
             pairs = points(measured, figure, task)
             found = rank_correlation([x for x, _ in pairs], [y for _, y in pairs], seed=seed) if pairs else None
-            rows.append(Row(figure=figure, task=task, cell="–" if found is None else words(found)))
+            rows.append(Row(figure=figure, task=task, cell="–" if found is None else words(found, whole=task == POOLED)))
     return rows
 
 
-def words(found: Any) -> str:
-    """A coefficient with its interval and p value."""
+def words(found: Any, *, whole: bool) -> str:
+    """A coefficient, with its interval and p value where there is room for the whole."""
     ends = "" if found.interval is None else f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]"
-    return f"{found.rho:+.2f}{ends}, p = {found.p_value:.3f}".replace("-", "−")
+    text = f"{found.rho:+.2f}{ends}, p = {found.p_value:.3f}" if whole else f"{found.rho:+.2f}"
+    return text.replace("-", "−")
 
 
 def points(measured: Sequence[Measured], figure: str, task: str) -> list[tuple[float, float]]:
@@ -227,15 +231,21 @@ def table(rows: Sequence[Row], measured: Sequence[Measured], options: argparse.N
 def draw(measured: Sequence[Measured], path: Path) -> None:
     """Success against the mean position error, one panel for all tasks and one for each."""
     tasks = [POOLED, *measured[0].rollout["tasks"]]
-    figure = Figure(figsize=(3.4 * len(tasks), 3.4), layout="constrained")
-    for axes, task in zip(figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks, strict=True):
+    columns = min(len(tasks), 5)
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in panels.flat[len(tasks) :]:
+        axes.remove()
+    for axes, task in zip(panels.flat[: len(tasks)], tasks, strict=True):
         pairs = points(measured, "position_error_mm.mean", task)
         axes.scatter([x for x, _ in pairs], [100 * y for _, y in pairs], s=28, alpha=0.75)
         axes.set(title=task, xlabel="mean position error (mm)", ylim=(-3, 103))
         if pairs and min(x for x, _ in pairs) > 0:
             axes.set_xscale("log")
         axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("success in the simulator (%)")
+    for row in panels:
+        row[0].set_ylabel("success in the simulator (%)")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
 

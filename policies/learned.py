@@ -121,10 +121,8 @@ class LearnedPolicy(nn.Module, Policy):
         """
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
-        stored = {"policy": self.name, "config": self._save_parts(directory)}
-        (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
         weights = {key: _stored(value, dtype) for key, value in self.state_dict().items()}
-        save_file(weights, directory / WEIGHTS_FILE)
+        write_policy(directory, self.name, self._save_parts(directory), weights)
 
     @classmethod
     def from_pretrained(cls, source: Path | str, *, map_location: str = "cpu") -> Self:
@@ -179,6 +177,20 @@ def _local_directory(model_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(model_id))
+
+
+def write_policy(directory: Path, name: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write a policy's name, configuration and weights, as ``from_pretrained`` reads them beside what ``_save_parts`` wrote.
+
+    Args:
+        directory: an existing folder.
+        name: registered name of the policy.
+        config: JSON-able.
+        weights: contiguous tensors on the CPU.
+    """
+    stored = {"policy": name, "config": config}
+    (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+    save_file(dict(weights), directory / WEIGHTS_FILE)
 
 
 def read_policy_config(directory: Path) -> dict[str, Any]:

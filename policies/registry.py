@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "vla3d.policies"
 _BUILT_IN = {
     "bridgevla": "vla3d.policies.bridgevla:BridgeVLA",
+    "bridgevla_v1": "vla3d.policies.bridgevla_v1:BridgeVLAV1",
     "random": "vla3d.policies.random:RandomPolicy",
     "scripted": "vla3d.policies.scripted:ScriptedPolicy",
 }

@@ -143,7 +143,8 @@ def breaches(tree: ast.AST) -> Iterator[str]:
                 yield f"line {node.lineno}: imports {node.module}; write vla3d.{node.module}"
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if called in ("pickle.load", "pickle.loads", "torch.load", "yaml.load"):
+            safe = any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords)
+            if called in ("pickle.load", "pickle.loads", "yaml.load") or (called == "torch.load" and not safe):
                 yield f"line {node.lineno}: {called} runs what a file says"
             if DRAWS_FROM_GLOBAL_STATE.fullmatch(called):
                 yield f"line {node.lineno}: {called} draws from global state; take a Generator"
@@ -162,6 +163,9 @@ def test_habits(path: Path) -> None:
         "from . import splat",
         "from envs.base import make_env",
         "import pickle\npickle.load(f)",
+        "import torch\ntorch.load(f)",
+        "import torch\ntorch.load(f, weights_only=False)",
+        "import torch\ntorch.load(f, weights_only=flag)",
         "import numpy as np\nnp.random.seed(0)",
         "import random\nrandom.shuffle(x)",
         "from __future__ import annotations\nfrom jaxtyping import Float",

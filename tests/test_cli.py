@@ -64,7 +64,7 @@ def test_version(call: Callable[..., tuple[int, str, str]]) -> None:
 
 PARTS = [[name, part] for name, command in cli.COMMANDS.items() for part in command.parts]
 COMPOSED = [[name] for name, command in cli.COMMANDS.items() if command.config] + PARTS
-DRAWS_NOTHING = ["view"]
+DRAWS_NOTHING = [["view"], *(words for words in COMPOSED if words[0] == "convert")]
 WRITES_NOTHING = [["serve"]]
 
 
@@ -89,7 +89,7 @@ def test_help_shows_every_key_and_is_not_hydras_own(words: Sequence[str], call: 
     assert out.startswith(f"vla3d {name}: ")
     assert "powered by Hydra" not in out and "$" not in out.replace("${steps}", "").replace("${seed}", "")
     assert f"vla3d {name} " in out and ("out: null" in out) == (words not in WRITES_NOTHING)
-    assert "seed: " in out or words == DRAWS_NOTHING
+    assert "seed: " in out or words in DRAWS_NOTHING
     assert ("Groups (choose" in out) == (name == "train")
 
 
@@ -158,6 +158,20 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["view", "cameras", "nowhere"], "nowhere does not exist; expected a folder with cameras.json"),
         (["view", "cameras", "nowhere", "threshold_mm=-1"], "threshold_mm: got -1, expected millimetres, more than 0."),
         (["view", "cameras", "x", "thresold_mm=3"], "Did you mean 'threshold_mm'? (See vla3d view cameras --help.)"),
+        (["convert"], "Got no path, expected the demonstrations: vla3d convert FOLDER DATASET."),
+        (["convert", "nowhere"], "Got no out, expected a folder for the dataset"),
+        (["convert", "nowhere", "out"], "nowhere is no dataset: it does not exist."),
+        (
+            ["convert", "gembench", "nowhere", "out"],
+            "nowhere is no dataset of the format gembench; give a folder of GemBench's",
+        ),
+        (["convert", "rlbench", "nowhere", "out", "stict=true"], "Unknown key 'stict'. Did you mean 'strict'?"),
+        (["convert", "gembench", "nowhere", "out", "keyframe_rule=vla3d"], "Unknown key 'keyframe_rule'."),
+        (["convert", "nowhere", "out", "format=gemebnch"], "Unknown demonstration format 'gemebnch'. Did you mean 'gembench'?"),
+        (["convert", "nowhere", "out", "more"], "Cannot read 'more'; expected key=value"),
+        (["convert", "nowhere", "nowhere/out"], "nowhere/out lies in the demonstrations to convert, nowhere; choose a folder"),
+        (["convert", "nowhere", "out", "episodes=0"], "episodes: got 0, expected a whole number of at least 1."),
+        (["convert", "nowhere", "out", "cameras=[a,a]"], "cameras: got a more than once; name each once."),
         (["info", "nowhere"], "nowhere is no dataset"),
         (["info", "--fast"], "unrecognized arguments: --fast; see vla3d info --help."),
         (["-sc"], "expected a shell"),
@@ -284,7 +298,7 @@ def test_info_tells_versions_and_no_secrets(call: Callable[..., tuple[int, str, 
     [
         ("vla3d ", set(cli.COMMANDS)),
         ("vla3d ro", {"rollout"}),
-        ("vla3d train policy=", {"policy=bridgevla", "policy=bridgevla_nano"}),
+        ("vla3d train policy=", {f"policy=bridgevla{kind}" for kind in ("", "_nano", "_v1", "_v1_nano")}),
         ("vla3d train trainer.batch", {"trainer.batch_size="}),
         ("vla3d train steps=3 experiment=tabletop3_", {"experiment=tabletop3_long"}),
         ("vla3d collect epi", {"episodes="}),
@@ -293,6 +307,13 @@ def test_info_tells_versions_and_no_secrets(call: Callable[..., tuple[int, str, 
         ("vla3d view demos epi", {"episode="}),
         ("vla3d view cameras thr", {"threshold_mm="}),
         ("vla3d view cameras folder thr", {"threshold_mm="}),
+        ("vla3d convert gem", {"gembench"}),
+        ("vla3d convert folder out epi", {"episodes="}),
+        ("vla3d convert gembench folder out epi", {"episodes="}),
+        ("vla3d convert gembench folder epi", {"episodes="}),
+        ("vla3d convert bri", {"bridgevla-checkpoint"}),
+        ("vla3d convert bridgevla-checkpoint a.pth tok", {"tokenizer="}),
+        ("vla3d convert bridgevla-checkpoint a.pth policy tok", {"tokenizer="}),
         ("vla3d rollout policy=", set()),
         ("vla3d info ", set()),
     ],

@@ -1,6 +1,7 @@
 """Every YAML composes, names every setting, and builds its dataclasses."""
 
 import dataclasses
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.offline_config import EvaluateConfig
 from vla3d.inspection.config import CamerasConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
+from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
+from vla3d.policies.bridgevla_v1.convert import MAX_TEXT_TOKENS, ConvertCheckpointConfig
 from vla3d.serving.config import ServeConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
@@ -46,11 +49,13 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "convert.yaml", "evaluate.yaml", "rollout.yaml", "serve.yaml", "train.yaml"}
-    roots |= {"view.yaml", "view_cameras.yaml"}
-    suites = {
-        f"suite/{name}.yaml" for name in SUITES
-    }  # run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py
+    roots = {
+        f"{name}.yaml"
+        for name in ("bench", "collect", "evaluate", "rollout", "serve", "train", "view", "view_cameras", "convert")
+    }
+    roots |= {f"convert_{source}.yaml" for source in ("rlbench", "gembench", "bridgevla_real", "checkpoint")}
+    # Run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py.
+    suites = {f"suite/{name}.yaml" for name in SUITES}
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
 
@@ -60,8 +65,9 @@ def test_every_option_builds_its_dataclasses(option: str) -> None:
     config = run_config(composed("train", option, "out=run"))
     assert isinstance(config, TrainRunConfig) and isinstance(config.trainer, TrainerConfig)
     assert isinstance(config.demos, DemosConfig)
-    assert config.policy == "bridgevla"
-    assert BridgeVLAConfig.from_dict(dict(config.policy_config)).to_dict()
+    assert config.policy == ("bridgevla_v1" if "bridgevla_v1" in option else "bridgevla")
+    settings = BridgeVLAV1Config if config.policy == "bridgevla_v1" else BridgeVLAConfig
+    assert settings.from_dict(dict(config.policy_config)).to_dict()
 
 
 def test_nothing_of_hydra_travels_on() -> None:
@@ -81,8 +87,13 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]) == names(BridgeVLAConfig) | {"name"}
     assert set(train["policy"]["backbone"]) == names(PaliGemmaBackboneConfig) - DERIVED
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
+    assert set(composed("train", "policy=bridgevla_v1")["policy"]) == names(BridgeVLAV1Config) | {"name"}
+    assert set(composed("convert_checkpoint")) == names(ConvertCheckpointConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("convert")) == names(ConvertConfig)
+    assert set(composed("convert_rlbench")) == names(ConvertConfig) - {"format"}
+    assert set(composed("convert_gembench")) == names(ConvertConfig) - {"format", "keyframe_rule"}
+    assert set(composed("convert_bridgevla_real")) == names(ConvertConfig) - {"format", "keyframe_rule", "cameras"}
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
     assert set(composed("serve")) == names(ServeConfig)
@@ -110,6 +121,10 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     view = {"path": Path("demos"), "out": Path("x")}
     assert build(ViewConfig, composed("view") | view) == ViewConfig(**view)
     assert build(CamerasConfig, composed("view_cameras") | view) == CamerasConfig(**view)
+    convert = {"source": Path("a.pth"), "out": Path("x")}
+    lists = {key: tuple(value) for key, value in composed("convert_checkpoint").items() if isinstance(value, list)}
+    built = build(ConvertCheckpointConfig, composed("convert_checkpoint") | lists | convert)
+    assert built == ConvertCheckpointConfig(**convert)
 
 
 def test_shortcuts_reach_the_trainer() -> None:
@@ -154,6 +169,13 @@ def test_the_recommended_recipe() -> None:
     assert policy.backbone.size == "paligemma-3b-224"
     plain = run_config(composed("train")).trainer
     assert (plain.freeze_steps, plain.task_alpha) == (0, 1.0)
+
+
+def test_the_2025_release_is_the_default_of_its_dataclass() -> None:
+    values = {key: value for key, value in composed("train", "policy=bridgevla_v1")["policy"].items() if key != "name"}
+    config = BridgeVLAV1Config.from_dict(values)
+    assert replace(config, backbone=BridgeVLAV1Config().backbone) == BridgeVLAV1Config()
+    assert config.backbone == replace(BridgeVLAV1Config().backbone, max_text_tokens=MAX_TEXT_TOKENS)
 
 
 def test_out_defaults_to_a_dated_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ class Command:
         function: ``"module:function"``, called with the words after the sub-command, or with the composed values.
         config: the root YAML that Hydra composes; empty for a command that reads its own words.
         shorthands: keys that stand for others. Hydra takes ``policy=...`` for a choice in the group of that name.
-        bare: the keys, separated by blanks, whose values may come first, in this order and without their names.
+        bare: the keys whose values may come first, in this order and without their names.
         parts: commands of their own that a second word names.
     """
 
@@ -40,7 +40,7 @@ class Command:
     function: str
     config: str = ""
     shorthands: Mapping[str, str] = field(default_factory=dict)
-    bare: str = ""
+    bare: tuple[str, ...] = ()
     parts: Mapping[str, "Command"] = field(default_factory=dict)
 
 
@@ -63,10 +63,10 @@ COMMANDS: dict[str, Command] = {
         "show episodes of a dataset or a rollout, or check cameras",
         "vla3d.commands.view:main",
         "view",
-        bare="path",
+        bare=("path",),
         parts={
             "cameras": Command(
-                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare="path"
+                "check whether calibrated cameras agree", "vla3d.commands.view_cameras:main", "view_cameras", bare=("path",)
             )
         },
     ),
@@ -78,18 +78,29 @@ COMMANDS: dict[str, Command] = {
         bare="protocol",
     ),
     "bench": Command(
-        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
+        "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
     ),
     "convert": Command(
         "turn demonstrations of other programs into a dataset",
         "vla3d.commands.convert:main",
         "convert",
-        bare="path out",
+        bare=("path", "out"),
         parts={
-            "rlbench": Command("RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert", bare="path out"),
-            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert", bare="path out"),
+            "rlbench": Command(
+                "RLBench, PerAct, COLOSSEUM", "vla3d.commands.convert:rlbench", "convert_rlbench", bare=("path", "out")
+            ),
+            "gembench": Command("GemBench", "vla3d.commands.convert:gembench", "convert_gembench", bare=("path", "out")),
             "bridgevla-real": Command(
-                "BridgeVLA's real robot", "vla3d.commands.convert:bridgevla_real", "convert", bare="path out"
+                "BridgeVLA's real robot",
+                "vla3d.commands.convert:bridgevla_real",
+                "convert_bridgevla_real",
+                bare=("path", "out"),
+            ),
+            "bridgevla-checkpoint": Command(
+                "weights of BridgeVLA's 2025 release",
+                "vla3d.commands.convert_checkpoint:main",
+                "convert_checkpoint",
+                bare=("source", "out"),
             ),
         },
     ),
@@ -176,7 +187,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if command.config:
         from vla3d.commands.composition import compose
 
-        words = _with_names(words, command.bare.split())
+        words = _named(words, command.bare)
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
             return 0
@@ -186,8 +197,8 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     return 0
 
 
-def _with_names(words: list[str], keys: list[str]) -> list[str]:
-    """The words with the names of the keys before the leading ones that have none."""
+def _named(words: list[str], keys: Sequence[str]) -> list[str]:
+    """The words with the names of these keys before the leading ones that have none."""
     bare = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words[: len(keys)]))
     return [*(f"{key}={quoted(word)}" for key, word in zip(keys, bare, strict=False)), *words[len(bare) :]]
 

@@ -1,6 +1,7 @@
 """SE(3) augmentation: scene and target move together, about the target, and the target stays in the workspace."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,8 +12,9 @@ from vla3d.policies.bridgevla.config import AugmentationConfig
 from vla3d.policies.bridgevla.processor import BridgeVLABatch
 
 
-def _uniform(shape: tuple[int, ...], limit: float, generator: torch.Generator) -> Tensor:
-    return (2 * torch.rand(shape, generator=generator) - 1) * limit
+def uniform(shape: Sequence[int], limit: float, generator: torch.Generator) -> Tensor:
+    """Numbers between plus and minus ``limit``, on the generator's device."""
+    return (2 * torch.rand(shape, generator=generator, device=generator.device) - 1) * limit
 
 
 def _yaw_matrix(angle: Tensor) -> Tensor:
@@ -30,12 +32,12 @@ def augment(
         config: limits.
         low: lower corner of the workspace, (3,).
         high: upper corner, (3,).
-        generator: CPU source of the randomness.
+        generator: source of the randomness, on any device.
     """
     count, device = len(batch.position), batch.position.device
-    angle = _uniform((count,), math.radians(config.yaw_degrees), generator).to(device)
+    angle = uniform((count,), math.radians(config.yaw_degrees), generator).to(device)
     reach = torch.tensor(config.translation, device=device) * (high - low)
-    shift = _uniform((count, 3), 1.0, generator).to(device) * reach
+    shift = uniform((count, 3), 1.0, generator).to(device) * reach
     rotation = _yaw_matrix(angle)
     inside = batch.position.clamp(low, high)
     position = (inside + shift).clamp(low, high) + (batch.position - inside)

@@ -1,7 +1,8 @@
 """Configuration of BridgeVLA."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vla3d.backbones.config import PARTS, PaliGemmaBackboneConfig
 from vla3d.errors import ConfigError, unknown_name
@@ -9,6 +10,10 @@ from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.types import Workspace
 from vla3d.views.view_set import ViewSet
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 PROPRIOCEPTION_DIM = 3
 TABLETOP_CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
 
@@ -98,10 +103,7 @@ class BridgeVLAConfig:
                 raise unknown_name("part of the backbone to freeze", part, PARTS)
         ViewSet.from_names(self.views)
         make_rotation_head(self.rotation)
-        try:
-            Workspace.from_bounds(self.workspace_low, self.workspace_high)
-        except ValueError as error:
-            raise ConfigError(f"policy.{error}") from error
+        check_workspace(self.workspace_low, self.workspace_high)
         fitted = replace(self.backbone, num_views=len(self.views), proprio_dim=PROPRIOCEPTION_DIM if self.proprioception else 0)
         object.__setattr__(self, "backbone", fitted)
 
@@ -116,21 +118,40 @@ class BridgeVLAConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BridgeVLAConfig":
-        """Build from the plain form (lists become tuples, sections become their dataclasses).
+        """Build from the plain form, see `from_plain`."""
+        return from_plain(cls, values)
 
-        Raises:
-            ConfigError: for unknown keys or invalid values.
-        """
-        known = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in known:
-                raise unknown_name("policy setting", key, known)
-        plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        try:
-            if isinstance(plain.get("augmentation"), dict):
-                plain["augmentation"] = AugmentationConfig(**plain["augmentation"])
-            if isinstance(plain.get("backbone"), dict):
-                plain["backbone"] = PaliGemmaBackboneConfig(**plain["backbone"])
-            return cls(**plain)
-        except TypeError as error:
-            raise ConfigError(f"policy: {error}") from error
+
+def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """A policy's configuration from its plain form (lists become tuples, sections become their dataclasses).
+
+    Raises:
+        ConfigError: for unknown keys or invalid values.
+    """
+    known = [field.name for field in fields(cls)]
+    for key in values:
+        if key not in known:
+            raise unknown_name("policy setting", key, known)
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        for name, section in _SECTIONS.items():
+            if isinstance(plain.get(name), dict):
+                plain[name] = section(**plain[name])
+        return cls(**plain)
+    except TypeError as error:
+        raise ConfigError(f"policy: {error}") from error
+
+
+_SECTIONS: dict[str, type] = {"augmentation": AugmentationConfig, "backbone": PaliGemmaBackboneConfig}
+
+
+def check_workspace(low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    """Refuse corners that are no box.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    try:
+        Workspace.from_bounds(low, high)
+    except ValueError as error:
+        raise ConfigError(f"policy.{error}") from error

@@ -1,7 +1,7 @@
 """BridgeVLA (Li et al. 2025): both looks go through one network."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,26 +13,14 @@ from torch import Tensor, nn
 from vla3d.backbones.base import TextBatch
 from vla3d.backbones.paligemma import PaliGemmaBackbone
 from vla3d.backbones.tokenizer import InstructionTokenizer
-from vla3d.data.samples import KeyframeSample
 from vla3d.geometry.transforms import SimilarityTransform
-from vla3d.geometry.workspace import workspace_to_cube
-from vla3d.policies.base import Decision, PolicyExplanation
-from vla3d.policies.bridgevla.augmentation import augment, crop
+from vla3d.policies.bridgevla.augmentation import augment, crop, uniform
+from vla3d.policies.bridgevla.base import Look, ViewPolicy
 from vla3d.policies.bridgevla.config import BridgeVLAConfig
-from vla3d.policies.bridgevla.prediction import Prediction, keyframe_metrics
-from vla3d.policies.bridgevla.processor import (
-    BridgeVLABatch,
-    PreparedSample,
-    collate_samples,
-    observed_cloud,
-    prepare_sample,
-    proprioception,
-    unlabelled_sample,
-)
+from vla3d.policies.bridgevla.prediction import Prediction
+from vla3d.policies.bridgevla.processor import BridgeVLABatch
 from vla3d.policies.heads.heatmap import ConvexUpsampling, heatmap_cross_entropy, heatmap_probabilities
 from vla3d.policies.heads.rotation import make_rotation_head
-from vla3d.policies.learned import LearnedPolicy
-from vla3d.types import KeyframeAction, Observation
 from vla3d.views.heatmaps import heatmap_targets
 from vla3d.views.lifting import lift_heatmaps
 from vla3d.views.projection import project_to_views
@@ -40,22 +28,7 @@ from vla3d.views.splat import render_views
 from vla3d.views.view_set import ViewSet
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
-    """One pass over rendered views.
-
-    Attributes:
-        views: rendered RGB.
-        heatmap_logits: one logit per pixel.
-        grid: view tokens.
-    """
-
-    views: Float[Tensor, "B V 3 R R"]
-    heatmap_logits: Float[Tensor, "B V R R"]
-    grid: Float[Tensor, "B V gh gw D"]
-
-
-class BridgeVLA(LearnedPolicy):
+class BridgeVLA(ViewPolicy):
     """Predicts the next keyframe from a fused cloud and a sentence.
 
     The first look renders the whole workspace and finds where to act; the second renders the neighbourhood of that point,
@@ -68,9 +41,7 @@ class BridgeVLA(LearnedPolicy):
     """
 
     name: ClassVar[str] = "bridgevla"
-    selection_metric: ClassVar[str] = "position_error_mm"
-    low: Tensor
-    high: Tensor
+    config: BridgeVLAConfig
 
     def __init__(self, config: BridgeVLAConfig, tokenizer: InstructionTokenizer, *, seed: int = 0) -> None:
         super().__init__()
@@ -86,9 +57,7 @@ class BridgeVLA(LearnedPolicy):
             self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
         for part in config.frozen:
             self.backbone.parts()[part].requires_grad_(False)
-        self.register_buffer("low", torch.tensor(config.workspace_low), persistent=False)
-        self.register_buffer("high", torch.tensor(config.workspace_high), persistent=False)
-        self._explanation: PolicyExplanation | None = None
+        self._keep_workspace(config.workspace)
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any], *, sentences: Sequence[str], seed: int) -> Self:
@@ -106,21 +75,6 @@ class BridgeVLA(LearnedPolicy):
     def check_config(cls, values: Mapping[str, Any]) -> None:
         """Refuse what `BridgeVLAConfig` refuses."""
         BridgeVLAConfig.from_dict(dict(values))
-
-    # Data
-
-    @property
-    def required_cameras(self) -> tuple[str, ...]:
-        """Cameras that are fused."""
-        return self.config.cameras
-
-    def prepare(self, sample: KeyframeSample) -> PreparedSample:
-        """Fuse and crop."""
-        return prepare_sample(sample, self.config.cameras, self.config.workspace)
-
-    def collate(self, samples: Sequence[PreparedSample]) -> BridgeVLABatch:
-        """Pad and stack."""
-        return collate_samples(samples)
 
     # Looking
 
@@ -144,18 +98,8 @@ class BridgeVLA(LearnedPolicy):
         grid = self.backbone(rendered.rgb, text, proprio).grid
         return Look(views=rendered.rgb, heatmap_logits=self.heatmap_head(grid), grid=grid)
 
-    def _to_cube(self) -> SimilarityTransform:
-        return workspace_to_cube(self.config.workspace).to(self.low.device)
-
-    def _pixels(self, points: Float[Tensor, "B 3"]) -> Float[Tensor, "B V 2"]:
-        return project_to_views(points[:, None], self.view_set, self.config.backbone.resolution)[:, 0]
-
-    def _pixel_maps(self, to_view: SimilarityTransform, batch: int) -> Float[Tensor, "B V 2 4"]:
-        """The affine maps from the world to the pixels of each view, read off at the origin and one step along each axis."""
-        corners = torch.cat([torch.eye(3), torch.zeros(1, 3)]).to(self.low.device).expand(batch, 4, 3)
-        pixels = project_to_views(to_view.apply(corners), self.view_set, self.config.backbone.resolution)
-        origin = pixels[:, 3:]
-        return torch.cat([pixels[:, :3] - origin, origin], dim=1).permute(0, 2, 3, 1)
+    def _project(self, points: Float[Tensor, "B K 3"]) -> Float[Tensor, "B K V 2"]:
+        return project_to_views(points, self.view_set, self.config.backbone.resolution)
 
     def _action_outputs(
         self, grid: Float[Tensor, "B V gh gw D"], pixels: Float[Tensor, "B V 2"]
@@ -169,17 +113,13 @@ class BridgeVLA(LearnedPolicy):
 
     # Training
 
-    def frozen_first(self) -> Iterator[str]:
-        """The vision-language model's own weights: with ``freeze_steps``, they wait until the new heads can read them."""
-        return (f"backbone.{name}" for name in self.backbone.pretrained_names())
-
     def loss(self, batch: BridgeVLABatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of an augmented batch (BridgeVLA, section 3.4); ``"loss"`` is their weighted sum."""
         text = self._training_text(batch.sentences, generator)
         batch = crop(augment(batch, self.config.augmentation, self.low, self.high, generator), self.low, self.high)
         to_cube = self._to_cube()
         target = to_cube.apply(batch.position)
-        jitter = (2 * torch.rand(target.shape, generator=generator) - 1).to(target.device) * self.config.zoom_jitter
+        jitter = uniform(target.shape, self.config.zoom_jitter, generator).to(target.device)
         to_zoom = SimilarityTransform.about(target + jitter, self.config.zoom)
         coarse = self.look(batch, to_cube, text)
         fine = self.look(batch, to_zoom.compose(to_cube), text)
@@ -198,12 +138,6 @@ class BridgeVLA(LearnedPolicy):
     def _heatmap_loss(self, look: Look, pixels: Float[Tensor, "B V 2"]) -> Tensor:
         targets = heatmap_targets(pixels, self.config.backbone.resolution, self.config.heatmap_sigma)
         return heatmap_cross_entropy(look.heatmap_logits, targets).mean()
-
-    def _training_text(self, sentences: Sequence[Sequence[str]], generator: torch.Generator) -> TextBatch:
-        picks = torch.rand(len(sentences), generator=generator).tolist()
-        return self.backbone.tokenize(
-            [options[int(pick * len(options))] for options, pick in zip(sentences, picks, strict=True)]
-        )
 
     # Acting
 
@@ -232,36 +166,6 @@ class BridgeVLA(LearnedPolicy):
             pixel_maps=torch.stack([self._pixel_maps(transform, len(coarse_point)) for transform in (to_cube, zoomed)], dim=1),
         )
 
-    def metrics(self, batch: BridgeVLABatch) -> dict[str, float]:
-        """Keyframe errors of ``predict`` on the recorded sentences: what a rollout would have done."""
-        prediction = self.predict(batch, self.backbone.tokenize([options[0] for options in batch.sentences]))
-        return keyframe_metrics(prediction, batch)
-
-    def act(self, observation: Observation) -> KeyframeAction:
-        """The next keyframe; with ``mask_text`` set, from the images alone."""
-        (decision,) = self.decide([observation])
-        self._explanation = decision.explanation
-        return decision.action
-
-    @torch.no_grad()
-    def decide(self, observations: Sequence[Observation]) -> list[Decision]:
-        """See ``LearnedPolicy.decide``; all observations in one batch."""
-        config = self.config
-        samples = [
-            unlabelled_sample(*observed_cloud(seen, config.cameras, config.workspace), proprioception(seen))
-            for seen in observations
-        ]
-        if self.mask_text:
-            text = self.backbone.blank(len(samples))
-        else:
-            text = self.backbone.tokenize([seen.instruction for seen in observations])
-        prediction = self.predict(collate_samples(samples).to(self.low.device), text)
-        return [prediction.decision(row, config.views) for row in range(len(samples))]
-
-    def explain(self) -> PolicyExplanation | None:
-        """Views, heatmaps and points of both looks of the last ``act``."""
-        return self._explanation
-
     # Keeping
 
     def architecture(self) -> dict[str, Any]:
@@ -274,10 +178,6 @@ class BridgeVLA(LearnedPolicy):
         if not config["frozen"]:
             del config["frozen"]
         return {"policy": self.name, **config}
-
-    def _save_parts(self, directory: Path) -> dict[str, Any]:
-        self.tokenizer.save(directory)
-        return self.config.to_dict()
 
     @classmethod
     def _load_parts(cls, directory: Path, config: Mapping[str, Any]) -> Self:

@@ -1,6 +1,6 @@
 """What BridgeVLA keeps of an observation: one cropped cloud, a few numbers about the gripper, the sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -109,13 +109,23 @@ def unlabelled_sample(
     return PreparedSample(points=points, colors=colors, proprioception=proprioception, sentences=(), action=nowhere)
 
 
-def collate_samples(samples: Sequence[PreparedSample]) -> BridgeVLABatch:
-    """Pad the clouds to the longest and stack everything."""
+def unit_colors(colors: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Colours in [0, 1]."""
+    return colors.float() / 255
+
+
+def collate_samples(samples: Sequence[PreparedSample], unit_colors: Callable[[Tensor], Tensor] = unit_colors) -> BridgeVLABatch:
+    """Pad the clouds to the longest and stack everything.
+
+    Args:
+        samples: at least one.
+        unit_colors: turns bytes into colours in [0, 1].
+    """
     lengths = torch.tensor([len(sample.points) for sample in samples])
     pad = torch.nn.utils.rnn.pad_sequence
     return BridgeVLABatch(
         points=pad([sample.points for sample in samples], batch_first=True),
-        colors=pad([sample.colors for sample in samples], batch_first=True).float() / 255,
+        colors=unit_colors(pad([sample.colors for sample in samples], batch_first=True)),
         lengths=lengths,
         proprioception=torch.tensor([sample.proprioception for sample in samples]),
         sentences=tuple(sample.sentences for sample in samples),

@@ -7,6 +7,7 @@ which must happen before the first thread starts.
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import data_episodes
@@ -27,7 +28,7 @@ def write(out: Path) -> None:
                 writer.add(data_episodes.build(seed=attempt, task="lift", sizes=()), attempt)
 
 
-def in_a_child(out: Path, die_before: int) -> int:
+def in_a_child(write: Callable[[Path], object], out: Path, die_before: int) -> int:
     """Exit code of a child that writes and dies before its n-th file operation (0: never)."""
     child = os.fork()
     if child:
@@ -71,17 +72,18 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def main(base: Path) -> None:
+def main(base: Path, write: Callable[[Path], object] = write) -> None:
+    """Kill ``write`` everywhere, and print at how many places."""
     os.fsync = lambda descriptor: None  # the operating system lives on, so only time would be lost
-    assert in_a_child(base / "undisturbed", 0) == 0
+    assert in_a_child(write, base / "undisturbed", 0) == 0
     expected = files(base / "undisturbed")
     places = 0
     while True:
         out = base / str(places)
-        code = in_a_child(out, places + 1)
+        code = in_a_child(write, out, places + 1)
         assert code in (0, 9), f"place {places}: exit code {code}"
         assert whole(out) == 0, f"place {places}: what is stored is not whole"
-        assert in_a_child(out, 0) == 0, f"place {places}: the second writer failed"
+        assert in_a_child(write, out, 0) == 0, f"place {places}: the second writer failed"
         assert files(out) == expected, f"place {places}: other files"
         if code == 0:
             break

@@ -33,12 +33,13 @@ _EYES = {
 _FAR = {"left_shoulder": 3.2, "right_shoulder": 3.2, "overhead": 3.3, "wrist": 3.5, "front": 4.5}
 
 
-def _class(module: str, name: str) -> type:
+def stand_in(module: str, name: str) -> type:
+    """A class that calls itself by the name of one that is not installed."""
     return type(name, (), {"__module__": module, "__qualname__": name})
 
 
-Demo = _class("rlbench.demo", "Demo")
-Observation = _class("rlbench.backend.observation", "Observation")
+Demo = stand_in("rlbench.demo", "Demo")
+Observation = stand_in("rlbench.backend.observation", "Observation")
 
 
 @contextmanager

@@ -332,6 +332,13 @@ def test_something_else_under_the_name_of_an_lmdb(tmp_path: Path) -> None:
     assert list(source.skipped) == [EpisodeRef("push_button", 30_000)]
 
 
+def test_numbers_that_would_pass_for_another_variation(tmp_path: Path) -> None:
+    folder = with_record(tmp_path / "demos", b"")
+    gembench.write_records(folder / SEED0 / "close_jar+15", {"episode10000": b"", "episodes": b"", "episode-1": b""})
+    with pytest.raises(DataError, match=r"close_jar\+15 has an episode10000, expected below 10000"):
+        open_demos(folder).episodes()
+
+
 def test_sentences_are_needed(tmp_path: Path) -> None:
     folder = with_record(tmp_path / "demos", gembench.pack(gembench.record(1)))
     file = folder / "taskvars_instructions_new.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rlbench_demos as demos
 
-from tests.data import rlbench_demos as demos
 from vla3d.data.formats import inert_pickle
 from vla3d.data.formats.inert_pickle import load_inert_pickle, read_inert_pickle
 from vla3d.data.formats.inert_values import Global, PickleRefusedError, Record
@@ -23,7 +23,7 @@ VALUES: list[Any] = [
     True,
     [0, 1, 255, 256, 65_535, 65_536, -1, -(2**31), 2**40, -(2**100)],
     [0.0, -1.5, float("inf"), 1e-300],
-    ["", "réd", "x" * 300, "\ud800"],
+    ["", "réd", "x" * 300],
     [b"", b"ab", b"x" * 300],
     {"a": {"b": [1, (2,), (), (1, 2), (1, 2, 3), (1, 2, 3, 4)]}, "c": {}},
     ["again", ["again"] * 3],
@@ -174,6 +174,7 @@ RECONSTRUCT = b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
 DTYPE = (
     b"cnumpy\ndtype\n" + string("f8") + b"\x89\x88\x87R(K\x03" + string("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 )
+ARRAY = RECONSTRUCT[2:] + b"K\x00\x85C\x01b\x87R(K\x01K\x02\x85" + DTYPE + b"\x89C\x10" + bytes(16) + b"tb"
 HUGE = b"\x8a\x06" + (10**13).to_bytes(6, "little")
 FLOODS = {
     "an array of terabytes": (RECONSTRUCT + HUGE + b"\x85C\x01b\x87RNb.", "gives a state"),
@@ -211,6 +212,15 @@ FLOODS = {
     "a list that is none": (b"\x80\x03NNa.", "appends to a NoneType"),
     "a text that is none": (b"\x80\x03X\x01\x00\x00\x00\xff.", "not UTF-8"),
     "a scalar without a dtype": (b"\x80\x03cnumpy.core.multiarray\nscalar\nNC\x01a\x86R.", "shape, dtype or content"),
+    "an array for ndarray": (
+        b"\x80\x03cnumpy.core.multiarray\n_reconstruct\n" + ARRAY + b"K\x00\x85C\x01b\x87R.",
+        "NumPy does not write",
+    ),
+    "arrays in the state of a dtype": (
+        b"\x80\x03cnumpy\ndtype\n" + string("f8") + b"\x89\x88\x87R(K\x03" + ARRAY * 4 + b"NNNtb.",
+        "gives a state",
+    ),
+    "a lone surrogate": (b"\x80\x03X\x03\x00\x00\x00\xed\xa0\x80.", "not UTF-8"),
     "an array of a demo": (RECONSTRUCT[:-15] + DEMO + b"K\x00\x85C\x01b\x87R.", "NumPy does not write"),
 }
 
@@ -228,7 +238,7 @@ def test_a_large_memo_index_costs_nothing() -> None:
 
 
 def test_deep_nesting_neither_recurses_nor_ends_the_process() -> None:
-    depth = 50_000
+    depth = 10_000  # ten times what Python may recurse
     value = load_inert_pickle(b"\x80\x03" + b"]" * depth + b"a" * (depth - 1) + b".")
     for _ in range(depth - 1):
         (value,) = value
@@ -249,12 +259,12 @@ def test_the_number_of_operations_and_of_bytes_is_bounded(monkeypatch: pytest.Mo
         read_inert_pickle(tmp_path / "large.pkl")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_any_damage_is_refused_or_harmless(seed: int) -> None:
     """Random bytes put into a real recording: a value or one clause comes out, never another error."""
     rng = np.random.default_rng(seed)
     whole = demos.dumps(demos.demo(1))
-    for _ in range(100):
+    for _ in range(50):
         content = bytearray(whole)
         for at in rng.integers(0, len(whole), int(rng.integers(1, 6))):
             content[at] = rng.integers(256)

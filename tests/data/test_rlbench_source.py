@@ -1,15 +1,15 @@
 """RLBench demonstrations, read in place: layouts, sentences, keyframes, damage."""
 
 import logging
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rlbench_demos as demos
 
-from tests.data import rlbench_demos as demos
 from vla3d.data import DemoSource, EpisodeRef, open_demos
 from vla3d.data.demos import DemosConfig, iterate_samples
-from vla3d.data.formats.rlbench_outline import _warn_once
 from vla3d.errors import ConfigError, CorruptEpisodeError, DataError
 
 TASK = "open_drawer"
@@ -85,6 +85,15 @@ def test_all_variations_count_where_both_layouts_are(root: Path, tmp_path: Path,
     assert "single variations are not" in caplog.text
 
 
+def test_a_flag_that_was_never_set_counts_as_false(one: Path) -> None:
+    made = demos.demo(8, (4, 6))
+    for frame in made.__dict__["_observations"]:
+        frame.__dict__["ignore_collisions"] = None
+    (one / "low_dim_obs.pkl").write_bytes(demos.dumps(made))
+    steps = source_of(one).read(EpisodeRef(TASK, 0), cameras=()).steps
+    assert [step.action.ignore_collisions for step in steps if step.action] == [False] * 3
+
+
 @pytest.mark.parametrize(("in_demo", "expected"), [(7, 7), (None, 0)])
 def test_a_missing_variation_number_is_looked_for_elsewhere(tmp_path: Path, in_demo: int | None, expected: int) -> None:
     folder = tmp_path / "push" / "all_variations" / "episodes" / "episode0"
@@ -94,13 +103,12 @@ def test_a_missing_variation_number_is_looked_for_elsewhere(tmp_path: Path, in_d
 
 def test_sentences_of_another_type_fall_back(one: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A published file holds an Observation where the sentences belong."""
-    _warn_once.cache_clear()
     seen = demos.observation(0, demos.motion(), (4, 6))
     (one / "variation_descriptions.pkl").write_bytes(demos.dumps(seen))
     with caplog.at_level(logging.WARNING):
         info = source_of(one).info(EpisodeRef(TASK, 0))
     assert info.instruction == "open drawer" and info.metadata["instruction_from"] == "the task's name"
-    assert "holds no list of sentences" in caplog.text
+    assert "has no list of sentences in variation_descriptions.pkl" in caplog.text
     (one.parent.parent / "variation_descriptions.pkl").write_bytes(demos.dumps(["slide it open"]))
     assert source_of(one).info(EpisodeRef(TASK, 0)).instruction == "slide it open"
 
@@ -135,12 +143,15 @@ def test_keyframe_actions_ignore_collisions_as_the_frame_before_says(root: Path)
         np.testing.assert_array_equal(action.quaternion, steps[index].observation.gripper_quaternion)
 
 
-def test_the_rule_for_keyframes_is_chosen(root: Path) -> None:
+def test_the_rule_for_keyframes_is_chosen(root: Path, tmp_path: Path) -> None:
     ref = EpisodeRef(TASK, 0)
     assert open_demos(root, keyframe_rule="peract").info(ref).keyframes == demos.KEYFRAMES
-    # Ours: the rest at 3, the change at 6, and the end.
-    ours = open_demos(root, keyframe_rule="vla3d").info(ref).keyframes
-    assert ours == (3, 6, 11)
+    values = demos.motion()
+    values["joint_velocities"][3:6] = 0.05  # a rest of three frames: PerAct takes its first, we take its last
+    demos.write_episode(tmp_path / "rest/all_variations/episodes/episode0", values=values, size=(2, 2), cameras=())
+    for rule, expected in (("recorded", (3, 6, 11)), ("peract", (3, 6, 11)), ("vla3d", (5, 6, 11))):
+        info = open_demos(tmp_path, keyframe_rule=rule).info(EpisodeRef("rest", 0))
+        assert info.keyframes == expected and info.cameras == ()
     with pytest.raises(ConfigError, match=r"Unknown keyframe rule 'perakt'.*peract"):
         open_demos(root, keyframe_rule="perakt")
 
@@ -249,8 +260,8 @@ DAMAGE = {
     "fewer frames": (lambda e: spoil_pickle(e, "fewer"), "front_depth has 8 images, but low_dim_obs.pkl has 7 frames"),
     "no misc": (lambda e: spoil_pickle(e, "no misc"), "frame 2 has no misc .* another fork of RLBench"),
     "no camera": (lambda e: spoil_pickle(e, "no camera"), "frame 2: front_camera_intrinsics is missing, expected 3 x 3"),
-    "six joints": (lambda e: spoil_pickle(e, "six joints"), r"frame 1: joint_positions is float64 \(6,\), expected 7 finite"),
-    "nan": (lambda e: spoil_pickle(e, "nan"), "frame 1: gripper_pose is float64 .* expected 7 finite"),
+    "six joints": (lambda e: spoil_pickle(e, "six joints"), r"frame 1: joint_positions is float64 \(6,\), expected 7 numbers"),
+    "nan": (lambda e: spoil_pickle(e, "nan"), "frame 1: gripper_pose is float64 .* expected 7 numbers"),
     "zero quaternion": (lambda e: spoil_pickle(e, "zero quaternion"), "a quaternion of length 0.000"),
     "mirror": (lambda e: spoil_pickle(e, "mirror"), "camera 'front': the focal lengths are zero or of two signs"),
     "planes": (lambda e: spoil_pickle(e, "planes"), "not 0 <= near < far"),
@@ -262,6 +273,14 @@ DAMAGE = {
         "variation_number.pkl holds a str, expected a number",
     ),
 }
+
+
+HUGE = bytearray(demos.png(np.zeros((4, 6, 3), dtype=np.uint8)))
+HUGE[16:24] = b"\x00\x01\x00\x00" * 2
+DAMAGE["too large"] = (
+    lambda e: replace_image(e, "front_rgb/0.png", bytes(HUGE)),
+    "front_rgb/0.png: it has 65536 x 65536 pixels",
+)
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -278,11 +297,29 @@ def test_damage_is_named_with_the_episode_and_skipped_on_request(one: Path, kind
     assert list(skipping.skipped) == [EpisodeRef(TASK, 0)]
 
 
-def test_the_bimanual_fork_is_refused_by_name(one: Path) -> None:
-    other = demos._class("rlbench.backend.observation", "BimanualObservation")
-    with demos.importable(demos.Demo, demos.Observation, other):
-        import pickle
+@pytest.mark.parametrize("seed", range(2))
+def test_any_damage_of_the_numbers_is_named_or_harmless(tmp_path: Path, seed: int) -> None:
+    """Random bytes in a real recording: an episode or one sentence comes out, and no warning of NumPy's."""
+    rng = np.random.default_rng(seed)
+    one = demos.write_episode(tmp_path / TASK / "all_variations/episodes/episode0", frames=2, cameras=())
+    whole = (one / "low_dim_obs.pkl").read_bytes()
+    refused = 0
+    for _ in range(40):
+        content = bytearray(whole)
+        for at in rng.integers(0, len(whole), 6):
+            content[at] = rng.integers(256)
+        (one / "low_dim_obs.pkl").write_bytes(content)
+        try:
+            source_of(one).read(EpisodeRef(TASK, 0))
+        except CorruptEpisodeError as error:
+            assert "Episode open_drawer/000000" in str(error)
+            refused += 1
+    assert refused > 10
 
+
+def test_the_bimanual_fork_is_refused_by_name(one: Path) -> None:
+    other = demos.stand_in("rlbench.backend.observation", "BimanualObservation")
+    with demos.importable(demos.Demo, demos.Observation, other):
         (one / "low_dim_obs.pkl").write_bytes(pickle.dumps(other(), protocol=3))
     with pytest.raises(CorruptEpisodeError, match=r"refers to rlbench.backend.observation.BimanualObservation, which is not"):
         source_of(one).info(EpisodeRef(TASK, 0))

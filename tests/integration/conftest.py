@@ -1,11 +1,14 @@
 """A small dataset of real demonstrations, collected once for all the tests of this folder that run in one process."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from vla3d.evaluation.collect import collect
 from vla3d.evaluation.collect_config import CollectConfig
+
+sys.path.append(str(Path(__file__).parents[1] / "data"))  # the writers of foreign formats lie with the tests of their readers
 
 TASK = "pick_and_lift"
 

@@ -11,6 +11,8 @@ from vla3d.backbones.config import PARTS, PaliGemmaBackboneConfig
 from vla3d.backbones.paligemma import PaliGemmaBackbone
 from vla3d.errors import CheckpointError, ConfigError
 from vla3d.policies.bridgevla import BridgeVLA
+from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
+from vla3d.policies.bridgevla_v1.modeling import BridgeVLAV1
 from vla3d.training.config import TrainerConfig
 from vla3d.training.trainer import Trainer
 
@@ -102,3 +104,12 @@ def test_an_unknown_part_is_refused_by_name() -> None:
         ConfigError, match=r"Unknown part of the backbone to freeze 'vision_towr'\. Did you mean 'vision_tower'"
     ):
         small_config(frozen=("vision_towr",))
+
+
+def test_the_2025_release_waits_with_its_backbone_too() -> None:
+    with torch.device("meta"):
+        policy = BridgeVLAV1(BridgeVLAV1Config(), None)
+    waiting = set(policy.frozen_first())
+    assert waiting == {name for name, _ in policy.named_parameters() if name.startswith("backbone.model.")}
+    heads = [name for name, _ in policy.named_parameters() if name not in waiting]
+    assert heads and all(name.startswith(("heatmap_head.", "action_head.")) for name in heads)

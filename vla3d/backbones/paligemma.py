@@ -35,6 +35,7 @@ class PaliGemmaBackbone(ViewBackbone):
         config: sizes and options. A vocabulary size of 0 is taken from the tokenizer.
         tokenizer: turns sentences into tokens; None only to look at the architecture (no sentence can be read then).
         seed: of the initial weights; the global random state is left alone.
+        dtype: number format of the weights, float32 when None. Unlike ``to(dtype)`` it leaves the rotary frequencies precise.
 
     Raises:
         ConfigError: when the tokenizer has more tokens than the configuration, or neither gives a vocabulary size.
@@ -46,6 +47,7 @@ class PaliGemmaBackbone(ViewBackbone):
         tokenizer: InstructionTokenizer | None = None,
         *,
         seed: int = 0,
+        dtype: torch.dtype | None = None,
         _model: PaliGemmaModel | None = None,
     ) -> None:
         super().__init__()
@@ -59,15 +61,18 @@ class PaliGemmaBackbone(ViewBackbone):
         self.proprio_dim = config.proprio_dim
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.model = _model or PaliGemmaModel._from_config(config.to_transformers(), attn_implementation=_attention(config))
+            self.model = _model or PaliGemmaModel._from_config(
+                config.to_transformers(), attn_implementation=_attention(config), dtype=dtype
+            )
             if _model is None and not config.published:
                 smooth_patch_filters(self.model.vision_tower.embeddings.patch_embedding)
             self.proprio: nn.Module | None = None
             if config.positions == "learned":
-                self.view_embedding = nn.Parameter(torch.zeros(config.num_views, 1, 1, self.dim))
-                self.word_embedding = nn.Parameter(torch.zeros(config.max_text_tokens, self.dim))
+                self.view_embedding = nn.Parameter(torch.zeros(config.num_views, 1, 1, self.dim, dtype=dtype))
+                self.word_embedding = nn.Parameter(torch.zeros(config.max_text_tokens, self.dim, dtype=dtype))
             if config.proprio_dim:
-                self.proprio = nn.Sequential(nn.Linear(config.proprio_dim, self.dim), nn.GELU(), nn.Linear(self.dim, self.dim))
+                layers = nn.Linear(config.proprio_dim, self.dim), nn.GELU(), nn.Linear(self.dim, self.dim)
+                self.proprio = nn.Sequential(*layers).to(dtype)
 
     @classmethod
     def from_instructions(

@@ -51,7 +51,7 @@ def _complete_keys(name: str, command: "Command", line: str, words: Sequence[str
         for part in command.parts:
             if part.startswith(_last_word(line)):
                 print(part)
-    for _, word in zip(command.bare.split(), finished, strict=False):
+    for word, _ in zip(finished, command.bare, strict=False):
         if "=" in word:
             break
         line = without_sub_command(line)

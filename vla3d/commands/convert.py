@@ -33,8 +33,6 @@ def bridgevla_real(values: Mapping[str, Any]) -> None:
 
 
 def _of_format(format: str, values: Mapping[str, Any]) -> None:
-    if values["format"] not in (None, format):
-        raise ConfigError(f"format: got {values['format']!r} for vla3d convert {format}; leave one of the two out.")
     main({**values, "format": format})
 
 

@@ -1,1 +1,1 @@
-"""Demonstrations of other programs turned into vla3d's own store: in parallel, resumable, with a record of what was left out."""
+"""Demonstrations of other programs turned into vla3d's own store: parallel, resumable, with a record of what was left out."""

@@ -187,7 +187,9 @@ class _Run:
         return ConvertReport(
             out=self._config.out,
             format=self._source.format,
-            tasks=tuple(summarise_task(dataset, task, [dataset.info(ref) for ref in dataset.episodes([task])]) for task in tasks),
+            tasks=tuple(
+                summarise_task(dataset, task, [dataset.info(ref) for ref in dataset.episodes([task])]) for task in tasks
+            ),
             new_episodes=self._new,
             skipped={ref: reason for ref, reason in sorted(self._skipped.items())},
             camera_frames=self._camera_frames,
@@ -216,8 +218,8 @@ def _check_same_source(source: ForeignSource, dataset: DemoDataset, stored: set[
             same = _same_numbers(source.read(ref, cameras=()), dataset.read(ref, cameras=()))
         if not same:
             raise ConfigError(
-                f"out: {dataset.path} was made of other demonstrations than {source.path} (they differ in {ref}); choose another "
-                "out=DIR."
+                f"out: {dataset.path} was made of other demonstrations than {source.path} (they differ in {ref}); "
+                "choose another out=DIR."
             )
 
 
@@ -244,5 +246,3 @@ def closing_table(report: ConvertReport) -> str:
     else:
         lines.append("No demonstration was left out.")
     return "\n".join(lines)
-
-

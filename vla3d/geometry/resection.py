@@ -293,7 +293,7 @@ def _checked(cloud: np.ndarray, mask: np.ndarray, camera: _Camera, at: int) -> R
         error = float(np.maximum(np.abs(right), np.abs(down)).max(where=mask, initial=0.0))
     if not error <= MAX_PIXEL_ERROR or not (z > 0).all():
         raise ResectionError(
-            f"image {at}: a point lies {error:.3g} pixels from where a pinhole camera has it, at most {MAX_PIXEL_ERROR} expected"
+            f"image {at}: a point is {error:.3g} pixels from where a pinhole camera has it, expected at most {MAX_PIXEL_ERROR}"
         )
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = camera.R.T, -camera.R.T @ camera.t

@@ -10,8 +10,8 @@ Layout (the path is the root, or one task group)::
                                   zed_rgb/<i>.jpg       colours
                                   zed_depth/<i>.png     16-bit depth in 1 / depth_scale metres
 
-The pickles are read by ``inert_pickle``, which calls nothing. Every image is a decision point: from image i the next keyframe is
-the pose of line i + 1. ``keyframe_rule`` must be ``"recorded"``.
+The pickles are read by ``inert_pickle``, which calls nothing. Every image is a decision point: from image i the next keyframe
+is the pose of line i + 1. ``keyframe_rule`` must be ``"recorded"``.
 
 What the layout leaves open, and what is done here:
 

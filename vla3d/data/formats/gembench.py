@@ -116,6 +116,10 @@ class GemBenchSource(ForeignSource):
             for (task, variation), records in sorted(self._records.items()):
                 try:
                     numbers = records.numbers()
+                    if numbers and numbers[-1] >= EPISODES_PER_VARIATION:
+                        raise DataError(
+                            f"{records.folder} has an episode{numbers[-1]}, expected below {EPISODES_PER_VARIATION}."
+                        )
                 except DataError as error:
                     if self._options.on_corrupt != "skip":
                         raise

@@ -147,7 +147,7 @@ class _Machine:
 
     def _text(self, form: str) -> None:
         try:
-            self._stack.append(str(self._take(self._length(form)), "utf-8", "surrogatepass"))
+            self._stack.append(str(self._take(self._length(form)), "utf-8"))
         except UnicodeDecodeError:
             raise PickleRefusedError("it holds a text that is not UTF-8") from None
 

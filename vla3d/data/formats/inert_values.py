@@ -65,7 +65,7 @@ def called(function: Global, arguments: tuple[Any, ...]) -> Any:
     Raises:
         PickleRefusedError: any other function, or other arguments.
     """
-    if function in RECONSTRUCT and len(arguments) == 3 and arguments[0] == NDARRAY:
+    if function in RECONSTRUCT and len(arguments) == 3 and _is_ndarray(arguments[0]):
         return Unbuilt("array")
     if function == DTYPE and len(arguments) == 3 and isinstance(arguments[0], str):
         if not _TYPESTR.fullmatch(arguments[0]):
@@ -92,9 +92,15 @@ def built(target: object, state: object) -> Any:
         if target.kind == "array" and len(state) == 5:
             _, shape, dtype, fortran, content = state
             return _array(shape, dtype, fortran, content)
-        if target.kind == "dtype" and len(state) == 8 and state[1] in ("<", ">", "|", "=") and state[2:5] == (None,) * 3:
-            return np.dtype(state[1] + target.typestr)
+        if target.kind == "dtype" and len(state) == 8 and all(part is None for part in state[2:5]):
+            order = state[1] if isinstance(state[1], str) else ""
+            if order in ("<", ">", "|", "="):
+                return np.dtype(order + target.typestr)
     raise PickleRefusedError(f"it gives a state to a {_kind(target)} that none belongs to")
+
+
+def _is_ndarray(value: object) -> bool:
+    return isinstance(value, Global) and value == NDARRAY  # an array compares with anything, element by element
 
 
 def _array(shape: object, dtype: object, fortran: object, content: object) -> np.ndarray:

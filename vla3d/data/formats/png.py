@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+MOST_PIXELS = 2**25
+"""More than any camera has; a few bytes of PNG can claim to be gigabytes of pixels."""
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {0: "one channel", 2: "RGB", 3: "a palette", 4: "grey and alpha", 6: "RGB and alpha"}
 
@@ -36,6 +39,8 @@ def _size(head: bytes) -> tuple[int, int]:
         raise ImageRefusedError(
             f"it has {bits} bits of {_COLOUR_TYPES.get(colours, 'an unknown kind')}, expected 8 bits of RGB"
         )
+    if not 0 < height * width <= MOST_PIXELS:
+        raise ImageRefusedError(f"it has {width} x {height} pixels, expected 1 to {MOST_PIXELS} in all")
     return height, width
 
 
@@ -44,7 +49,7 @@ def read_rgb_png(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"
 
     Args:
         path: the file.
-        size: rows and columns that it must have; told beforehand, so that no file decides how much memory it takes.
+        size: rows and columns that it must have.
 
     Raises:
         OSError: the file cannot be read.

@@ -7,6 +7,7 @@ This was written from the format's published facts and checked against files mad
 that RLBench itself recorded, whose licence forbids passing them on.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 
 from vla3d.data.formats.base import ForeignSource, damaged
-from vla3d.data.formats.rlbench_episode import EpisodeRefusedError, RLBenchEpisode
+from vla3d.data.formats.rlbench_episode import VARIATION_DESCRIPTIONS, EpisodeRefusedError, RLBenchEpisode
 from vla3d.data.formats.rlbench_layout import episode_folders, task_folders
-from vla3d.data.formats.rlbench_outline import outline
+from vla3d.data.formats.rlbench_outline import FROM_TASK, outline
 from vla3d.data.sources import DemoSource, SourceOptions
 from vla3d.data.store import EpisodeRef
 from vla3d.types import Episode, RgbdFrame
+
+logger = logging.getLogger(__name__)
 
 LAYOUT = "TASK/all_variations/episodes/episode0 or TASK/variation0/episodes/episode0, or such a TASK alone"
 
@@ -43,6 +46,7 @@ class RLBenchDemos(ForeignSource):
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         super().__init__(path, options)
+        self._unsaid: set[str] = set()
         self._episodes: OrderedDict[EpisodeRef, RLBenchEpisode] = OrderedDict()
 
     @cached_property
@@ -56,7 +60,18 @@ class RLBenchDemos(ForeignSource):
     def make_outline(self, ref: EpisodeRef) -> Episode:
         """See ``ForeignSource``."""
         with self._named(ref) as episode:
-            return outline(episode, ref.task, self._options.keyframe_rule)
+            made = outline(episode, ref.task, self._options.keyframe_rule)
+        if made.metadata["instruction_from"] == FROM_TASK and ref.task not in self._unsaid:
+            self._unsaid.add(ref.task)
+            logger.warning(
+                "Episode %s (%s) has no list of sentences in %s; its instruction is %r, after the task, as is that of others "
+                "of the task that have none.",
+                ref,
+                self._folders[ref.task][ref.attempt],
+                VARIATION_DESCRIPTIONS,
+                made.instruction,
+            )
+        return made
 
     def cameras_of(self, ref: EpisodeRef) -> tuple[str, ...]:
         """See ``ForeignSource``."""

@@ -20,7 +20,10 @@ _EPISODE = re.compile(r"episode(\d+)")
 
 def is_task_folder(path: Path) -> bool:
     """Whether a folder holds ``all_variations/episodes`` or ``variation<k>/episodes``."""
-    return (path / ALL_VARIATIONS / EPISODES).is_dir() or any(True for _ in _variation_folders(path))
+    try:
+        return (path / ALL_VARIATIONS / EPISODES).is_dir() or any(True for _ in _variation_folders(path))
+    except PermissionError:  # a folder that is closed to us is none of ours
+        return False
 
 
 def task_folders(path: Path) -> dict[str, Path]:

@@ -4,9 +4,7 @@ The gripper's frame is kept as recorded. RLBench records the frame of the grippe
 its z axis points out of the fingers and its y axis is the one along which they open, which is ``KeyframeAction``'s convention.
 """
 
-import logging
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,6 @@ from vla3d.data.formats.rlbench_recording import Recording
 from vla3d.data.keyframes import discover_keyframes, peract_keyframes
 from vla3d.types import Episode, KeyframeAction, Observation, Step
 
-logger = logging.getLogger(__name__)
-
 SECONDS_PER_FRAME = 0.05
 """RLBench's control and recording step."""
 
@@ -32,6 +28,9 @@ STEP_LIMIT = 25
 
 WORKSPACE = {"low": [-0.3, -0.5, 0.6], "high": [0.7, 0.5, 1.6]}
 """The box over RLBench's table in which policies for it act, metres."""
+
+FROM_TASK = "the task's name"
+"""Where the instruction of an episode comes from that has no sentences."""
 
 MOVING = 0.1
 """rad/s; see ``vla3d.types.Step``."""
@@ -63,7 +62,7 @@ def outline(episode: RLBenchEpisode, task: str, keyframe_rule: str) -> Episode:
             "format": "rlbench",
             "episode_folder": episode.folder.name,
             "instruction_from": where,
-            "workspace": WORKSPACE,
+            "workspace": dict(WORKSPACE),
             "random_state": recording.random_state,
         },
     )
@@ -135,7 +134,6 @@ def _sentences(episode: RLBenchEpisode, task: str) -> tuple[list[str], str]:
     """
     above = episode.folder.parent
     places = [episode.folder, *([above.parent] if above.name == EPISODES else [])]
-    wrong = []
     for place in places:
         path = place / VARIATION_DESCRIPTIONS
         if not path.exists():
@@ -143,11 +141,7 @@ def _sentences(episode: RLBenchEpisode, task: str) -> tuple[list[str], str]:
         found = _texts(episode.pickled(path))
         if found:
             return found, "the episode" if place == episode.folder else "the variation"
-        wrong.append(path)
-    words = task.replace("_", " ").strip()
-    reason = f"{wrong[0]} holds no list of sentences" if wrong else f"{above.parent} has no {VARIATION_DESCRIPTIONS}"
-    _warn_once(f"{reason}; the instruction is {words!r}, after the task.")
-    return [words], "the task's name"
+    return [task.replace("_", " ").strip()], FROM_TASK
 
 
 def _texts(value: Any) -> list[str]:
@@ -155,8 +149,3 @@ def _texts(value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) and text.strip() for text in value):
         return []
     return list(dict.fromkeys(value))
-
-
-@lru_cache(maxsize=1024)
-def _warn_once(message: str) -> None:
-    logger.warning("%s", message)

@@ -1,5 +1,6 @@
 """``low_dim_obs.pkl`` of RLBench: what is in it, checked and as plain arrays."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ GRIPPER_OPEN = 0.5
 """A recorded gripper state above this is open; recorded are 0 and 1."""
 
 _QUATERNION_TOLERANCE = 1e-3
+
+_LARGEST = 1e6
+"""No length, angle, velocity or focal length of a recording is larger."""
 
 
 class RecordingRefusedError(ValueError):
@@ -108,7 +112,7 @@ def recording_from_demo(demo: object) -> Recording:
     lengths = np.linalg.norm(poses[:, 3:], axis=1)
     if (abs(lengths - 1) > _QUATERNION_TOLERANCE).any():
         raise RecordingRefusedError(f"gripper_pose holds a quaternion of length {lengths[abs(lengths - 1).argmax()]:.3f}")
-    is_flagged = "ignore_collisions" in observations[0].fields
+    is_flagged = observations[0].fields.get("ignore_collisions") is not None
     variation = demo.fields.get("variation_number")
     return Recording(
         joint_velocities=track("joint_velocities", (7,)),
@@ -134,32 +138,33 @@ def _misc(observation: Record, index: int) -> Mapping[str, object]:
 
 
 def _numbers(fields: Mapping[str, object], name: str, shape: tuple[int, ...], index: int) -> np.ndarray:
-    """A field as finite float64 numbers."""
+    """A field as float64 numbers of a sensible size."""
     value = fields.get(name)
     if isinstance(value, bool | int | float | np.ndarray | np.generic):
         number = np.asarray(value)
-        if number.shape == shape and number.dtype.kind in "biuf":
-            # A Python integer beyond int64 has the dtype object and is refused with the rest.
-            number = number.astype(np.float64)
-            if np.isfinite(number).all():
-                return number
-    expected = f"{' x '.join(map(str, shape))} finite numbers" if shape else "a finite number"
-    raise RecordingRefusedError(f"frame {index}: {name} is {_shown(value)}, expected {expected}")
+        # A Python integer beyond int64 has the dtype object and is refused with the rest.
+        if number.shape == shape and number.dtype.kind in "biuf" and (np.abs(number.astype(np.float64)) <= _LARGEST).all():
+            return number.astype(np.float64)
+    expected = f"{' x '.join(map(str, shape))} numbers" if shape else "a number"
+    raise RecordingRefusedError(
+        f"frame {index}: {name} is {_shown(value)}, expected {expected}, finite and up to {_LARGEST:.0e}"
+    )
 
 
 def _random_state(state: object) -> Mapping[str, Any] | None:
     if not (isinstance(state, tuple) and len(state) == 5):
         return None
     algorithm, key, position, has_gauss, gaussian = state
-    numbers = all(isinstance(value, int | float) for value in (position, has_gauss, gaussian))
-    if not (isinstance(algorithm, str) and isinstance(key, np.ndarray) and key.shape == (624,) and numbers):
+    counts = all(isinstance(value, int) for value in (position, has_gauss))
+    words = isinstance(key, np.ndarray) and key.shape == (624,) and key.dtype.kind in "iu"
+    if not (isinstance(algorithm, str) and words and counts and isinstance(gaussian, float) and math.isfinite(gaussian)):
         return None
     return {
         "algorithm": algorithm[:20],
         "key_hex": key.astype("<u4").tobytes().hex(),
-        "position": int(position),
-        "has_gauss": int(has_gauss),
-        "cached_gaussian": float(gaussian),
+        "position": position,
+        "has_gauss": has_gauss,
+        "cached_gaussian": gaussian,
     }
 
 
