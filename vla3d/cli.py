@@ -75,7 +75,7 @@ COMMANDS: dict[str, Command] = {
         "vla3d.commands.serve:main",
         "serve",
         {"policy": "policy.name"},
-        bare="protocol",
+        bare=("protocol",),
     ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
