@@ -70,7 +70,7 @@ def learning_rate(config: TrainerConfig, step: int) -> float:
     scheduled = _scheduled(config, step)
     thawed = step - config.freeze_steps
     if config.freeze_steps and 0 <= thawed < config.warmup:
-        return scheduled * (thawed + 1) / config.warmup
+        return scheduled * ((thawed + 1) / config.warmup)
     return scheduled
 
 
