@@ -269,7 +269,8 @@ def test_who_looks_on_is_called_ten_times_a_second(world: World, demos: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("bad", "words"), [({"position": np.full(3, np.nan)}, "expected 3 finite"), ({"quaternion": np.zeros(4)}, "expected a rotation")]
+    ("bad", "words"),
+    [({"position": np.full(3, np.nan)}, "expected 3 finite"), ({"quaternion": np.zeros(4)}, "expected a rotation")],
 )
 def test_malformed_actions_are_refused(bad: dict[str, np.ndarray], words: str, world: World, demos: Path) -> None:
     with pytest.raises(ConfigError, match=words):
