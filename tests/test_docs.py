@@ -45,15 +45,13 @@ def test_programs_run(page: str, printed: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_commands_compose(page: Path) -> None:
     """Every key and option that a page types exists."""
-    composing = "|".join(name for name, command in COMMANDS.items() if command.config or command.parts)
+    composing = "|".join(name for name, command in COMMANDS.items() if command.config)
     for line in re.findall(rf"(?:^|`)(vla3d (?:{composing}) [^`\n]*)", page.read_text(), flags=re.MULTILINE):
         words = shlex.split(line, comments=True)[1:]
         # Without what comes from the package of docs/your_own_policy.md, and without flags.
         keys = [word for word in words[1:] if "=" in word and not word.startswith(("hydra.", "policy=tiny"))]
         command = COMMANDS[words[0]]
         command = command.parts.get(words[1], command) if len(words) > 1 else command
-        if not command.config:
-            continue
         shorthands = command.shorthands
         keys = [f"{shorthands.get(key, key)}={value}" for key, _, value in (word.partition("=") for word in keys)]
         assert compose(words[0], command.config, keys) is not None

@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
     ),
     "convert": Command(
-        "turn demonstrations of other programs into a dataset",
+        "turn demonstrations of other programs into a dataset, or published weights into a policy",
         "vla3d.commands.convert:main",
         "convert",
         bare=("path", "out"),

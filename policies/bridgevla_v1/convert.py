@@ -99,7 +99,7 @@ def convert_checkpoint(config: ConvertCheckpointConfig) -> Conversion:
     assert config.out is not None
     tokenizer = _tokenizer(config, settings)
     _check_positional_code(key_map, stored, config.source)
-    weights = {name: stored[theirs].read().to(expected[name].dtype) for name, theirs in key_map.used.items()}
+    weights = {name: stored[theirs].read().to(expected[name].dtype).contiguous() for name, theirs in key_map.used.items()}
     if key_map.fresh:
         weights |= _fresh_heads(settings, config.seed)
     with _written_aside(config.out) as folder:

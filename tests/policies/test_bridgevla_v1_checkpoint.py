@@ -410,9 +410,6 @@ def test_a_folder_in_use_is_not_written_over(parts: dict, tmp_path: Path, refuse
 
 
 def test_words_that_say_too_little(capfd: pytest.CaptureFixture[str]) -> None:
-    for words, part in [
-        (("bridgevla-checkpoint",), "Got no checkpoint"),
-        (("bridgevla-checkpoint", "a.pth"), "Got no out"),
-    ]:
-        assert cli.main(("convert", *words)) == 2
+    for words, part in [((), "Got no checkpoint"), (("a.pth",), "Got no out"), (("a.pth", "b", "tokeniser=c"), "'tokenizer'")]:
+        assert cli.main(("convert", "bridgevla-checkpoint", *words)) == 2
         assert part in capfd.readouterr().err

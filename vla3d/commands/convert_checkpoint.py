@@ -18,7 +18,8 @@ def main(values: Mapping[str, Any]) -> None:
     if values["source"] is None:
         raise ConfigError("Got no checkpoint, expected a file or folder: vla3d convert bridgevla-checkpoint SRC DST.")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    convert(build(ConvertCheckpointConfig, {**values, **lists}))
+    folders = {key: str(values[key]) for key in ("source", "out", "tokenizer") if values[key] is not None}
+    convert(build(ConvertCheckpointConfig, {**values, **lists, **folders}))
 
 
 def convert(config: "ConvertCheckpointConfig") -> "Conversion":
