@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -13,11 +14,11 @@ from vla3d.types import Alternative, Expert, KeyframeAction, Observation, StepRe
 TICK_SECONDS = 0.1
 """Simulated time between two calls of ``on_tick`` while the arm moves: recordings run at 10 Hz."""
 
-FAILURES: tuple[str, ...] = ("unreachable", "collision", "missed_grasp", "wrong_object", "timeout")
+FAILURES: tuple[str, ...] = ("unreachable", "collision", "missed_grasp", "wrong_object", "timeout", "ended")
 """Every failure reason an environment may answer.
 
-``unreachable`` and ``collision`` name a motion that was not carried out; the episode goes on. An episode that ends without
-success carries one of them all: why it failed.
+``unreachable`` and ``collision`` name a motion that was not carried out; the episode goes on (not in RLBench). An episode that
+ends without success carries one of them all: why it failed. ``ended`` is the verdict of a simulator that gives no reason.
 """
 
 
@@ -134,18 +135,46 @@ class KeyframeEnv(Protocol):
         ...
 
 
-def make_env(task: str, image_size: int = 128, renderer: str | None = "warp", factors: Sequence[str] = ()) -> KeyframeEnv:
+@runtime_checkable
+class RecordedEpisodes(Protocol):
+    """An environment whose test episodes were recorded beforehand, where others draw theirs from seeds.
+
+    Attributes:
+        recorded_episodes: how many there are; with 0, ``reset`` draws them as in any environment.
+    """
+
+    recorded_episodes: int
+
+    def reset_to_episode(self, number: int) -> Observation:
+        """Begin a recorded episode.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
+        ...
+
+
+def make_env(
+    task: str,
+    image_size: int = 128,
+    renderer: str | None = "warp",
+    factors: Sequence[str] = (),
+    demos: Path | None = None,
+) -> KeyframeEnv:
     """Build the environment of a task.
 
     Args:
-        task: a built-in task or one that an installed package offers under the entry-point group ``vla3d.tasks``.
+        task: a built-in task, one that an installed package offers under the entry-point group ``vla3d.tasks``, or one of
+            another simulator (``rlbench_...``, ``colosseum_...``).
         image_size: height and width of the camera images, pixels.
         renderer: how images are made: ``"warp"``, ``"raycast"`` or ``"opengl"``; None makes none, observations then have
             no frames (for policies that do not look).
         factors: names of what is to differ from training scenes; the simulator's own, see docs/suites.md for the tabletop's.
+        demos: recorded test episodes, for simulators that begin from them.
 
     Raises:
-        ConfigError: unknown task (with the nearest name), renderer, factor, or image size; or the task takes no factors.
+        ConfigError: unknown task (with the nearest name), renderer, factor, or image size; or the task takes no factors or no
+            recorded episodes.
         FactorDoesNotApplyError: there are factors, and none changes anything of the task.
     """
     # Imported here because the built-in tasks load MuJoCo, and naming a type must not.
@@ -154,8 +183,14 @@ def make_env(task: str, image_size: int = 128, renderer: str | None = "warp", fa
     if image_size < 1:
         raise ConfigError(f"image_size: got {image_size}, expected at least 1 pixel; the default is 128.")
     factory = find_task(task)
-    if not factors:
-        return factory(image_size=image_size, renderer=renderer)
-    if "factors" not in inspect.signature(factory).parameters:
-        raise ConfigError(f"factors: task {task!r} takes none, got {', '.join(factors)}; leave it out of this suite.")
-    return factory(image_size=image_size, renderer=renderer, factors=tuple(factors))
+    options: dict[str, Any] = {}
+    taken = inspect.signature(factory).parameters
+    if factors:
+        if "factors" not in taken:
+            raise ConfigError(f"factors: task {task!r} takes none, got {', '.join(factors)}; leave it out of this suite.")
+        options["factors"] = tuple(factors)
+    if demos is not None:
+        if "demos" not in taken:
+            raise ConfigError(f"test_demos: task {task!r} draws its scenes from seeds, got {demos}; leave it away.")
+        options["demos"] = demos
+    return factory(image_size=image_size, renderer=renderer, **options)

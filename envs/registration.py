@@ -1,9 +1,11 @@
 """Finding tasks by name: the built-in ones and those of installed packages."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
 from vla3d.envs.base import KeyframeEnv
+from vla3d.envs.rlbench.names import COLOSSEUM, RLBENCH_18
 from vla3d.errors import ConfigError, unknown_name
 
 ENTRY_POINT_GROUP = "vla3d.tasks"
@@ -31,9 +33,22 @@ BUILT_IN: dict[str, EntryPoint] = {
 }
 
 
+SIMULATORS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rlbench": ("vla3d.envs.rlbench.env:make_rlbench_env", RLBENCH_18),
+    "colosseum": ("vla3d.envs.rlbench.env:make_colosseum_env", COLOSSEUM),
+}
+"""Simulators that the user installs, by the prefix of their tasks' names (``rlbench_close_jar``): what makes an environment,
+called with the rest of the name, and the names to suggest. They have no experts to collect from."""
+
+
 def task_names() -> tuple[str, ...]:
-    """Every task that can be made, sorted. Loads none of them."""
+    """Every task that can be made and shown, sorted. Loads none of them, and leaves out those of ``SIMULATORS``."""
     return tuple(sorted({*BUILT_IN, *entry_points(group=ENTRY_POINT_GROUP).names}))
+
+
+def simulator_of(name: str) -> str | None:
+    """The key of ``SIMULATORS`` that a task's name belongs to."""
+    return next((prefix for prefix in SIMULATORS if name.startswith(f"{prefix}_")), None)
 
 
 def find_task(name: str) -> TaskFactory:
@@ -42,6 +57,10 @@ def find_task(name: str) -> TaskFactory:
     Raises:
         ConfigError: no such task; two packages offer it; or the package that offers it cannot be imported.
     """
+    simulator = simulator_of(name)
+    if simulator is not None:
+        point = EntryPoint(name, SIMULATORS[simulator][0], ENTRY_POINT_GROUP)
+        return partial(point.load(), name.removeprefix(f"{simulator}_"))
     # One package may be found twice (an editable install beside its source), so equal values count once.
     offered = {point.value: point for point in entry_points(group=ENTRY_POINT_GROUP, name=name)}
     if name in BUILT_IN:

@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
@@ -79,6 +79,10 @@ class LearnedPolicy(nn.Module, Policy):
     @abstractmethod
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to minimise. All randomness comes from ``generator``."""
+
+    def frozen_first(self) -> Iterable[str]:
+        """Names of the parameters that wait for the trainer's first ``freeze_steps`` updates; by default there are none."""
+        return ()
 
     @abstractmethod
     def metrics(self, batch: Any) -> dict[str, float]:

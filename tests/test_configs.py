@@ -23,10 +23,11 @@ from vla3d.inspection.config import CamerasConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
 from vla3d.policies.bridgevla_v1.convert import MAX_TEXT_TOKENS, ConvertCheckpointConfig
+from vla3d.serving.config import ServeConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
 
-SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
+SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench", "rlbench18", "colosseum")
 CONFIGS = Path(str(files("vla3d"))) / "configs"
 GROUPS = ("demos", "experiment", "policy", "trainer")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]
@@ -48,9 +49,13 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {f"{name}.yaml" for name in ("bench", "collect", "evaluate", "rollout", "train", "view", "view_cameras", "convert")}
+    roots = {
+        f"{name}.yaml"
+        for name in ("bench", "collect", "evaluate", "rollout", "serve", "train", "view", "view_cameras", "convert")
+    }
     roots |= {f"convert_{source}.yaml" for source in ("rlbench", "gembench", "bridgevla_real", "checkpoint")}
-    suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
+    # Run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py.
+    suites = {f"suite/{name}.yaml" for name in SUITES}
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
 
@@ -91,6 +96,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(composed("convert_bridgevla_real")) == names(ConvertConfig) - {"format", "keyframe_rule", "cameras"}
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
+    assert set(composed("serve")) == names(ServeConfig)
     assert set(composed("bench")) == names(BenchConfig)
     assert set(composed("view")) == names(ViewConfig)
     assert set(composed("view_cameras")) == names(CamerasConfig)
@@ -108,6 +114,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
     evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
     assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
+    serve = composed("serve") | {"policy": "random"}
+    assert build(ServeConfig, serve) == ServeConfig(policy="random")
     bench = {"operations": "points", "out": Path("x.json")}
     assert build(BenchConfig, composed("bench") | bench) == BenchConfig(**bench)
     view = {"path": Path("demos"), "out": Path("x")}
@@ -148,6 +156,19 @@ def test_the_published_size() -> None:
     assert config.backbone.size == "paligemma-3b-224"
     assert (config.backbone.resolution, config.backbone.patch, config.backbone.text_width) == (224, 14, 2048)
     assert config.backbone.proprio_dim == 0
+
+
+def test_the_recommended_recipe() -> None:
+    config = run_config(composed("train", "experiment=recommended", "data=demos", "out=run"))
+    trainer = config.trainer
+    assert (trainer.lr, trainer.weight_decay, trainer.betas) == (8e-5, 0.01, (0.9, 0.95))
+    assert (trainer.warmup, trainer.schedule, trainer.task_alpha) == (1500, "constant", 0.3)
+    assert trainer.freeze_steps / trainer.steps == pytest.approx(4 / 180, rel=1e-3)
+    policy = BridgeVLAConfig.from_dict(dict(config.policy_config))
+    assert (policy.rotation, policy.frozen) == ("6d", ("vision_tower", "embeddings"))
+    assert policy.backbone.size == "paligemma-3b-224"
+    plain = run_config(composed("train")).trainer
+    assert (plain.freeze_steps, plain.task_alpha) == (0, 1.0)
 
 
 def test_the_2025_release_is_the_default_of_its_dataclass() -> None:

@@ -70,6 +70,13 @@ COMMANDS: dict[str, Command] = {
             )
         },
     ),
+    "serve": Command(
+        "let a benchmark's own program ask a policy over HTTP",
+        "vla3d.commands.serve:main",
+        "serve",
+        {"policy": "policy.name"},
+        bare=("protocol",),
+    ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare=("operations",)
     ),

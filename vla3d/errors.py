@@ -45,6 +45,10 @@ class InstructionError(ObservationError):
     """An instruction is empty or longer than the policy's text budget."""
 
 
+class RequestError(Vla3dError, ValueError):
+    """A request to a policy server is not what its protocol asks for."""
+
+
 class CheckpointError(Vla3dError):
     """A checkpoint is missing, damaged, or does not fit the model it is loaded into."""
 

@@ -30,8 +30,20 @@ EXTRAS: dict[str, Extra] = {
     "open3d": Extra("open3d", "pip install 'vla3d[open3d]'", "point-cloud files and benchmark peers"),
     "ray": Extra("ray", "pip install 'vla3d[ray]'", "collecting and evaluating on several machines"),
     "lmdb": Extra("lmdb", "pip install 'vla3d[gembench]'", "reading GemBench's demonstrations"),
-    "msgpack": Extra("msgpack", "pip install 'vla3d[gembench]'", "reading GemBench's demonstrations"),
-    "rlbench": Extra("rlbench", "build it with CoppeliaSim and PyRep: it is on no package registry", "the RLBench adapter"),
+    "msgpack": Extra("msgpack", "pip install 'vla3d[gembench]'", "GemBench's demonstrations and its protocol"),
+    "rlbench": Extra(
+        "rlbench",
+        "unpacking CoppeliaSim 4.1 (coppeliarobotics.com), setting COPPELIASIM_ROOT to its folder, and building PyRep "
+        "(github.com/stepjam/PyRep, commit 231a1ac) and RLBench (github.com/buttomnutstoast/RLBench, commit 587a6a0) from "
+        "source; see docs/benchmarks_of_the_field.md",
+        "the RLBench adapter",
+    ),
+    "colosseum": Extra(
+        "colosseum",
+        "building it from source (github.com/robot-colosseum/robot-colosseum, commit 098a910) beside RLBench "
+        "(github.com/stepjam/RLBench, commit 7c3f425); see docs/benchmarks_of_the_field.md",
+        "the adapter of The COLOSSEUM",
+    ),
     "pytorch3d": Extra("pytorch3d", "build it from source: not on any package registry", "a benchmark peer"),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from vla3d.envs.actions import checked_action
 from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.episode import EpisodeState, pack, unpack
 from vla3d.envs.tabletop.expert import ScriptedExpert
@@ -19,7 +20,7 @@ from vla3d.envs.tabletop.scene import CAMERA_NAMES, WORKSPACE, new_scene
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.world import World
 from vla3d.errors import ConfigError
-from vla3d.types import ANSWERS, Alternative, KeyframeAction, Observation, StepResult
+from vla3d.types import Alternative, KeyframeAction, Observation, StepResult
 
 HOLD_SECONDS = 1.0
 """How long a goal must hold without a break."""
@@ -321,27 +322,6 @@ class TabletopEnv:
         if self._task.grasps and not self.world.sim.gripper_open and self.world.held() is None:
             return "missed_grasp"
         return "timeout"
-
-
-def checked_action(action: KeyframeAction) -> KeyframeAction:
-    """The action with a unit quaternion.
-
-    Raises:
-        ConfigError: a wrong shape, a number that is not finite, a zero quaternion, or an unknown answer.
-    """
-    position = np.asarray(action.position, dtype=np.float64)
-    quaternion = np.asarray(action.quaternion, dtype=np.float64)
-    for name, value, size in (("position", position, 3), ("quaternion", quaternion, 4)):
-        if value.shape != (size,) or not np.isfinite(value).all():
-            raise ConfigError(
-                f"action.{name}: got {value.tolist()}, expected {size} finite numbers; check the policy's output."
-            )
-    norm = float(np.linalg.norm(quaternion))
-    if norm < 1e-6:
-        raise ConfigError(f"action.quaternion: got {quaternion.tolist()}, expected a rotation (wxyz, unit length).")
-    if action.answer not in ANSWERS:
-        raise ConfigError(f"action.answer: got {action.answer!r}, expected one of {', '.join(ANSWERS)}.")
-    return replace(action, position=position, quaternion=quaternion / norm)
 
 
 def _checked(name: str, value: int, count: int) -> int:

@@ -1,7 +1,7 @@
 """What every BridgeVLA shares: from observations to batches, and from predictions to answers."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -77,6 +77,10 @@ class ViewPolicy(LearnedPolicy):
     low: Tensor
     high: Tensor
     _explanation: PolicyExplanation | None = None
+
+    def frozen_first(self) -> Iterator[str]:
+        """The vision-language model's own weights: with ``freeze_steps``, they wait until the new heads can read them."""
+        return (f"backbone.{name}" for name in self.backbone.pretrained_names())
 
     @abstractmethod
     def predict(self, batch: BridgeVLABatch, text: TextBatch) -> Prediction:

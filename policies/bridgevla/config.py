@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.backbones.config import PARTS, PaliGemmaBackboneConfig
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.types import Workspace
@@ -61,6 +61,8 @@ class BridgeVLAConfig:
         head_layers: hidden layers of the heatmap head.
         action_width: hidden units of the rotation, gripper and collision head.
         proprioception: whether finger width and step fraction enter as a token.
+        frozen: parts of the backbone that never train (``vla3d.backbones.config.PARTS``). BridgeVLA freezes the vision tower
+            and the embeddings.
         augmentation: see ``AugmentationConfig``.
     """
 
@@ -80,6 +82,7 @@ class BridgeVLAConfig:
     head_layers: int = 2
     action_width: int = 256
     proprioception: bool = True
+    frozen: tuple[str, ...] = ()
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
@@ -95,6 +98,9 @@ class BridgeVLAConfig:
         for name in ("zoom_jitter", "footprint", "rotation_label_sigma", "head_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
+        for part in self.frozen:
+            if part not in PARTS:
+                raise unknown_name("part of the backbone to freeze", part, PARTS)
         ViewSet.from_names(self.views)
         make_rotation_head(self.rotation)
         check_workspace(self.workspace_low, self.workspace_high)

@@ -55,6 +55,8 @@ class BridgeVLA(ViewPolicy):
             torch.manual_seed(seed + 1)
             self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width, config.head_layers)
             self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
+        for part in config.frozen:
+            self.backbone.parts()[part].requires_grad_(False)
         self._keep_workspace(config.workspace)
 
     @classmethod
@@ -167,9 +169,14 @@ class BridgeVLA(ViewPolicy):
     # Keeping
 
     def architecture(self) -> dict[str, Any]:
-        """The whole configuration less the augmentation, which leaves no trace in the weights' shapes or their input."""
+        """The whole configuration less the augmentation, which leaves no trace in the weights' shapes or their input.
+
+        Frozen parts do not either, but a run goes on only with those it began with: its optimiser knows no others.
+        """
         config = self.config.to_dict()
         del config["augmentation"]
+        if not config["frozen"]:
+            del config["frozen"]
         return {"policy": self.name, **config}
 
     @classmethod

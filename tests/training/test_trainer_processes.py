@@ -55,6 +55,20 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
         assert first == pytest.approx(second, rel=1e-3)
 
 
+def test_two_processes_thaw_weights_like_one(tmp_path: Path) -> None:
+    """The gradients of weights that train later are averaged from then on, also after a resume."""
+    settings = {"freeze_steps": 15, "schedule": "constant"}
+    launch(tmp_path / "one", 1, "--waiting", batch_size=8, **settings)
+    launch(tmp_path / "two", 2, "--waiting", batch_size=4, **settings)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
+    launch(tmp_path / "parts", 2, "--waiting", batch_size=4, steps=16, **settings)
+    launch(tmp_path / "parts", 2, "--waiting", "--resume", batch_size=4, **settings)
+    parts = weights(tmp_path / "parts")
+    assert all(torch.equal(parts[name], two[name]) for name in two)
+
+
 def test_two_processes_resume_exactly(tmp_path: Path) -> None:
     launch(tmp_path / "whole", 2)
     store = CheckpointStore(tmp_path / "parts" / "checkpoints", keep=2)

@@ -30,6 +30,9 @@ from vla3d.training.config import TrainerConfig
         ({"trackers": ["tensorbord"]}, "Unknown tracker 'tensorbord'. Did you mean 'tensorboard'?"),
         ({"trackers": "jsonl"}, "trackers must be a list"),
         ({"deterministic": "yes"}, "deterministic must be true or false, got 'yes'"),
+        ({"task_alpha": 1.5}, "task_alpha must be a number at least 0 and at most 1"),
+        ({"freeze_steps": -1}, "freeze_steps must be a whole number of at least 0"),
+        ({"steps": 10, "freeze_steps": 10}, "freeze_steps=10 leaves none of steps=10"),
         ({"steps": 10, "warmup_steps": 11}, "warmup_steps=11 is more than steps=10"),
     ],
 )

@@ -61,6 +61,15 @@ def test_schedule_by_hand() -> None:
     assert learning_rate(TrainerConfig(steps=110, warmup_steps=10, lr=2.0, schedule="constant"), 100) == 2.0
 
 
+def test_the_warm_up_begins_anew_when_weights_thaw() -> None:
+    config = TrainerConfig(steps=110, warmup_steps=10, freeze_steps=60, lr=2.0, final_lr=0.1)
+    plain = TrainerConfig(steps=110, warmup_steps=10, lr=2.0, final_lr=0.1)
+    assert [learning_rate(config, step) for step in range(60)] == [learning_rate(plain, step) for step in range(60)]
+    assert learning_rate(config, 60) == pytest.approx(2.0 * 0.55 * 0.1)
+    assert learning_rate(config, 64) == pytest.approx(learning_rate(plain, 64) * 0.5)
+    assert [learning_rate(config, step) for step in range(69, 110)] == [learning_rate(plain, step) for step in range(69, 110)]
+
+
 @given(st.integers(1, 300), st.integers(0, 300), st.sampled_from(["cosine", "constant"]))
 def test_learning_rate_stays_between_zero_and_peak(steps: int, warmup: int, schedule: str) -> None:
     config = TrainerConfig.from_mapping({"steps": steps, "warmup_steps": min(warmup, steps), "lr": 0.5, "schedule": schedule})

@@ -89,6 +89,13 @@ class PlainModel(ToyModel):
         return {"loss": (self(batch["x"]) - batch["y"]).square().mean()}
 
 
+class WaitingModel(PlainModel):
+    """Names layers that are to wait."""
+
+    def frozen_first(self) -> list[str]:
+        return [name for name, _ in self.named_parameters() if name.startswith(("layers.", "table."))]
+
+
 class DyingModel(ToyModel):
     """Kills its process in the middle of update 25."""
 
@@ -139,6 +146,7 @@ def main() -> None:
     parser.add_argument("--slow", dest="model", action="store_const", const=SlowModel, default=ToyModel)
     parser.add_argument("--dying", dest="model", action="store_const", const=DyingModel)
     parser.add_argument("--plain", dest="model", action="store_const", const=PlainModel)
+    parser.add_argument("--waiting", dest="model", action="store_const", const=WaitingModel)
     parser.add_argument("--set", type=json.loads, default={})
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -5,7 +5,7 @@ knows in which order a model reads its tokens. `vla3d.backbones.contract` tests 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Self
@@ -99,6 +99,14 @@ class ViewBackbone(nn.Module, ABC):
     @abstractmethod
     def blank(self, batch_size: int) -> TextBatch:
         """A prompt without words, for measuring what a policy does when it cannot read (blind control)."""
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Modules that may be frozen, by name; parts may lie in one another."""
+        return {}
+
+    def pretrained_names(self) -> Iterator[str]:
+        """Names of the parameters that come with published weights: what may wait while new heads learn to read it."""
+        return (name for name, _ in self.named_parameters())
 
     @abstractmethod
     def save_pretrained(self, directory: str | PathLike[str]) -> None:

@@ -12,6 +12,8 @@ Mask = Literal["bidirectional", "images_first_causal", "text_first_causal"]
 MASKS: tuple[str, ...] = get_args(Mask)
 Positions = Literal["rotary", "learned"]
 POSITIONS: tuple[str, ...] = get_args(Positions)
+PARTS = ("vision_tower", "projector", "language_model", "embeddings")
+"""Parts of the model that can be frozen by name; the language model holds the (word) embeddings."""
 
 # A field left at 0 takes the size's value. The two large sizes are the published checkpoints google/paligemma-3b-pt-224 and
 # google/paligemma2-3b-pt-224 (their config.json), so their shapes may not be changed.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PaliGemmaConfig, PaliGemmaModel
 
 from vla3d.backbones.base import TextBatch, ViewBackbone, ViewTokens
-from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.backbones.config import PARTS, PaliGemmaBackboneConfig
 from vla3d.backbones.initialization import smooth_patch_filters
 from vla3d.backbones.prompt import Prompt, lay_out
 from vla3d.backbones.tokenizer import InstructionTokenizer
@@ -118,6 +118,21 @@ class PaliGemmaBackbone(ViewBackbone):
     def blank(self, batch_size: int) -> TextBatch:
         """See `ViewBackbone.blank`."""
         return self._reader().blank(batch_size).to(self._device())
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """See `ViewBackbone.parts`; the names are `config.PARTS`."""
+        language_model = self.model.language_model
+        modules = (
+            self.model.vision_tower,
+            self.model.multi_modal_projector,
+            language_model,
+            language_model.embed_tokens,
+        )
+        return dict(zip(PARTS, modules, strict=True))
+
+    def pretrained_names(self) -> Iterator[str]:
+        """See `ViewBackbone.pretrained_names`: PaliGemma's own, without the learned positions and the proprioception token."""
+        return (f"model.{name}" for name, _ in self.model.named_parameters())
 
     def save_pretrained(self, directory: str | PathLike[str]) -> None:
         """Write ``backbone.json``, ``model.safetensors`` and ``tokenizer.json`` into ``directory``."""

@@ -136,17 +136,22 @@ class PreparedSamples(Dataset[Prepared], Generic[Prepared]):
 
     A policy's ``prepare`` shrinks a sample (four RGB-D images become one cropped cloud), so a few hundred demos fit.
 
+    Attributes:
+        tasks: the task of each sample.
+
     Raises:
         ObservationError: the policy cannot use a sample; names the demo and the step.
     """
 
     def __init__(self, samples: Iterator[KeyframeSample], prepare: Callable[[KeyframeSample], Prepared]) -> None:
         self._prepared = []
+        self.tasks: list[str] = []
         for sample in samples:
             try:
                 self._prepared.append(prepare(sample))
             except ObservationError as error:
                 raise ObservationError(f"{sample.source}: {error}") from error
+            self.tasks.append(sample.task)
 
     def __len__(self) -> int:
         return len(self._prepared)

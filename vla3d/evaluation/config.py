@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vla3d.errors import ConfigError, unknown_name
 
@@ -23,6 +24,9 @@ class RolloutConfig:
             ``policy`` names one without weights.
         policy: ``"scripted"``, ``"random"`` or another policy without weights; None takes the one in ``checkpoint``.
         episodes: episodes of each task.
+        repeats: how often they are run: each time with other scenes, or, where episodes were recorded, with the same ones.
+            The spread over repeats is reported beside the interval.
+        test_demos: recorded test episodes, for simulators that begin from them (RLBench).
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.
         control: one of ``CONTROLS``.
         factors: what is to differ from training scenes (``vla3d.envs.make_env``).
@@ -43,6 +47,8 @@ class RolloutConfig:
     checkpoint: Path | None = None
     policy: str | None = None
     episodes: int = 25
+    repeats: int = 1
+    test_demos: Path | None = None
     seed: int = 1000
     control: str = "none"
     factors: Sequence[str] = ()
@@ -61,12 +67,12 @@ class RolloutConfig:
         object.__setattr__(self, "tasks", tuple(self.tasks))
         object.__setattr__(self, "factors", tuple(self.factors))
         object.__setattr__(self, "compare", tuple(Path(folder) for folder in self.compare))
-        for name in ("out", "checkpoint", "states", "save_states"):
+        for name in ("out", "checkpoint", "states", "save_states", "test_demos"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         self._check_tasks()
         self._check_policy()
-        for name, least in (("episodes", 1), ("num_workers", 0), ("image_size", 16), ("seed", 0)):
+        for name, least in (("episodes", 1), ("repeats", 1), ("num_workers", 0), ("image_size", 16), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
@@ -77,6 +83,19 @@ class RolloutConfig:
             raise ConfigError(
                 f"states and save_states: got {self.states} for both; states are read from one or written to the other."
             )
+
+        if self.states is not None and self.repeats > 1:
+            raise ConfigError(f"repeats: got {self.repeats} with states, expected 1; the same states give the same episodes.")
+
+    @property
+    def episodes_in_all(self) -> int:
+        """Episodes of each task, repeats included."""
+        return self.episodes * self.repeats
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What ``make_env`` is told of recorded episodes: nothing where there are none."""
+        return {} if self.test_demos is None else {"demos": self.test_demos}
 
     def _check_tasks(self) -> None:
         if not self.tasks:

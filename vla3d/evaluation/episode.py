@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vla3d.envs.base import KeyframeEnv
+from vla3d.envs.base import KeyframeEnv, RecordedEpisodes
 from vla3d.evaluation.controls import Sentences, sentences
 from vla3d.evaluation.results import ActionRecord, EpisodeRecord, write_atomic
 from vla3d.policies.base import Policy, PolicyExplanation
@@ -25,6 +25,7 @@ class EpisodeJob:
         seed: scene seed; also the policy's.
         state: recorded initial state to begin from, instead of the scene that the seed draws.
         save_state: where to record the initial state.
+        number: which of an environment's recorded episodes to begin from, where it has such; None is ``index``.
     """
 
     task: str
@@ -32,6 +33,7 @@ class EpisodeJob:
     seed: int
     state: Path | None = None
     save_state: Path | None = None
+    number: int | None = None
 
 
 class Watcher(Protocol):
@@ -123,7 +125,7 @@ def run_episode(
         watchers: told of everything that happens.
     """
     started = time.perf_counter()
-    observation = env.reset(seed=job.seed) if job.state is None else env.reset_to(job.state.read_bytes())
+    observation = _begun(env, job)
     if job.save_state is not None:
         write_atomic(job.save_state, env.save_state())
     said = sentences(control, env)
@@ -149,6 +151,14 @@ def run_episode(
     for watcher in watchers:
         watcher.ended(course.seen, record)
     return record
+
+
+def _begun(env: KeyframeEnv, job: EpisodeJob) -> Observation:
+    if job.state is not None:
+        return env.reset_to(job.state.read_bytes())
+    if isinstance(env, RecordedEpisodes) and env.recorded_episodes:
+        return env.reset_to_episode(job.index if job.number is None else job.number)
+    return env.reset(seed=job.seed)
 
 
 class _Course:

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from vla3d import __version__
 from vla3d.data.locking import DatasetLock
-from vla3d.envs.base import make_env
-from vla3d.envs.registration import task_names
+from vla3d.envs.base import RecordedEpisodes, make_env
+from vla3d.envs.registration import simulator_of, task_names
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation import worker
 from vla3d.evaluation.config import RolloutConfig
@@ -52,10 +52,10 @@ def evaluate(config: RolloutConfig) -> Evaluation:
         DatasetLockedError: another process is at work in the folder.
     """
     for task in config.tasks:
-        if task not in task_names():
+        if simulator_of(task) is None and task not in task_names():
             raise unknown_name("task", task, task_names())
-        if config.factors:
-            make_env(task, renderer=None, factors=config.factors).close()  # refused here rather than in every worker
+        if config.factors or config.test_demos is not None or simulator_of(task) is not None:
+            _try_out(task, config)  # refused here rather than in every worker
     settings = shared_settings(config)  # also opens the checkpoint's configuration: a wrong path fails before any work
     folder = RolloutFolder(config.out)
     jobs = plan(config)
@@ -90,6 +90,9 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "checkpoint_sha256": digest,
         "control": config.control,
         **({"factors": list(config.factors)} if config.factors else {}),
+        **({"test_demos": str(config.test_demos)} if config.test_demos is not None else {}),
+        # With repeats the number of episodes decides which one an index stands for.
+        **({"repeats": config.repeats, "episodes": config.episodes} if config.repeats > 1 else {}),
         "seed": config.seed,
         "states_sha256": None if config.states is None else _states_digest(config),
         "image_size": config.image_size,
@@ -97,6 +100,19 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "device": None if config.checkpoint is None else resolve_device(config.device),
         "versions": {"vla3d": __version__, **installed_versions(_VERSIONED)},
     }
+
+
+def _try_out(task: str, config: RolloutConfig) -> None:
+    """Make a task's environment, without images, and look whether it has the episodes.
+
+    Raises:
+        Vla3dError: it cannot be made, or has too few recorded episodes.
+    """
+    env = make_env(task, renderer=None, factors=config.factors, **config.recorded)
+    recorded = env.recorded_episodes if isinstance(env, RecordedEpisodes) else 0
+    env.close()
+    if recorded and recorded < config.episodes:
+        raise ConfigError(f"episodes: got {config.episodes}, but {config.test_demos} has {recorded} of {task}; ask for fewer.")
 
 
 def plan(config: RolloutConfig) -> list[EpisodeJob]:
@@ -107,11 +123,12 @@ def plan(config: RolloutConfig) -> list[EpisodeJob]:
     """
     jobs = []
     for task in config.tasks:
-        for index in range(config.episodes):
+        for index in range(config.episodes_in_all):
             state = None if config.states is None else _find_state(config.states, task, index)
             seed = scene_seed("test", config.seed, task, index) if state is None else _seed_of(state)
             keep = None if config.save_states is None else config.save_states / task / f"{index:04d}_{seed}.state"
-            jobs.append(EpisodeJob(task=task, index=index, seed=seed, state=state, save_state=keep))
+            number = index % config.episodes
+            jobs.append(EpisodeJob(task=task, index=index, seed=seed, state=state, save_state=keep, number=number))
     return jobs
 
 
@@ -172,7 +189,7 @@ def _run_missing(
             successes += record.success
             bar.set_postfix_str(f"{successes}/{len(done)} succeeded", refresh=False)
             bar.update()
-    return {task: [done[task, index] for index in range(config.episodes)] for task in config.tasks}
+    return {task: [done[task, index] for index in range(config.episodes_in_all)] for task in config.tasks}
 
 
 def _finished(folder: RolloutFolder, job: EpisodeJob) -> EpisodeRecord | None:

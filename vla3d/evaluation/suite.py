@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vla3d.envs.base import FactorDoesNotApplyError, make_env
-from vla3d.envs.registration import task_names
+from vla3d.envs.registration import simulator_of, task_names
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.evaluation.config import RolloutConfig
+from vla3d.evaluation.repeats import group_means
 from vla3d.evaluation.results import write_atomic
 from vla3d.evaluation.rollout import evaluate
 from vla3d.evaluation.suite_config import Suite, SuiteRow
@@ -57,7 +58,7 @@ def run_suite(config: RolloutConfig, suite: Suite) -> SuiteResult:
                 "group": row.group,
                 "factors": list(row.factors),
                 "control": row.control,
-                **{key: summary[key] for key in ("mean_success", "pooled", "tasks")},
+                **{key: summary[key] for key in ("mean_success", "pooled", "tasks", "repeats") if key in summary},
             }
         )
         result = _write(config, suite, summary, done, len(plans))
@@ -85,7 +86,7 @@ def applicable(tasks: Sequence[str], factors: Sequence[str]) -> tuple[str, ...]:
     """
     found = []
     for task in tasks:
-        if task not in task_names():
+        if simulator_of(task) is None and task not in task_names():
             raise unknown_name("task", task, task_names())
         try:
             make_env(task, renderer=None, factors=factors).close()
@@ -106,6 +107,7 @@ def _write(
         "seed": config.seed,
         "episodes": config.episodes,
         "rows": list(rows),
+        "group_means": group_means(rows),
         "rows_planned": planned,
         "versions": last["versions"],
         "finished": last["finished"],

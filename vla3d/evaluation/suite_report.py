@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vla3d.evaluation.repeats import in_percent
 from vla3d.evaluation.report import template
 from vla3d.evaluation.results import write_atomic
 
@@ -14,11 +15,22 @@ from vla3d.evaluation.results import write_atomic
 def suite_table(summary: Mapping[str, Any]) -> str:
     """One line per row: successes, rate, interval, the difference to the first row on the same tasks, and each task's rate.
 
-    Where a row swaps sentences, there is a column for how often the old goal was reached.
+    Where a row swaps sentences, there is a column for how often the old goal was reached; with repeats, one for the mean over
+    tasks with its standard deviation. Below stands the mean of each group of several rows.
     """
     tasks = all_tasks(summary)
     swapped = any("old_goal" in row["pooled"] for row in summary["rows"])
-    header = ["row", "success", "rate", "95 % interval", "change", *(["old goal"] if swapped else []), *tasks]
+    repeated = any("repeats" in row for row in summary["rows"])
+    header = [
+        "row",
+        "success",
+        "rate",
+        "95 % interval",
+        "change",
+        *(["repeats"] if repeated else []),
+        *(["old goal"] if swapped else []),
+        *tasks,
+    ]
     lines = [header]
     for row in summary["rows"]:
         pooled = row["pooled"]
@@ -31,13 +43,28 @@ def suite_table(summary: Mapping[str, Any]) -> str:
                 f"{100 * pooled['rate']:.0f} %",
                 f"[{100 * low:.0f}, {100 * high:.0f}] %",
                 "" if change is None else f"{100 * change:+.0f}",
+                *([_repeats(row)] if repeated else []),
                 *([f"{100 * pooled['old_goal']['rate']:.0f} %" if "old_goal" in pooled else ""] if swapped else []),
                 *(f"{100 * row['tasks'][task]['rate']:.0f} %" if task in row["tasks"] else "-" for task in tasks),
             ]
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([texts[0], "  ".join("-" * width for width in widths), *texts[1:]])
+    return "\n".join([texts[0], "  ".join("-" * width for width in widths), *texts[1:], *_group_lines(summary).values()])
+
+
+def _repeats(row: Mapping[str, Any]) -> str:
+    return in_percent(row["repeats"]["mean"], row["repeats"]["std"]) if "repeats" in row else ""
+
+
+def _group_lines(summary: Mapping[str, Any]) -> dict[str, str]:
+    """A line for each group of several rows."""
+    return {
+        name: f"mean of {name} ({group['rows']} rows, each the mean over its tasks): "
+        + in_percent(group["mean"], group.get("std"))
+        for name, group in summary.get("group_means", {}).items()
+        if group["rows"] > 1
+    }
 
 
 def all_tasks(summary: Mapping[str, Any]) -> list[str]:
@@ -66,6 +93,7 @@ def write_suite_report(folder: Path, summary: Mapping[str, Any]) -> Path:
             **row,
             "label": row["name"].replace("_", " "),
             "change": change_to_first(summary, row),
+            "spread": _repeats(row),
             "link": f"rows/{row['name']}/report.html" if (folder / "rows" / row["name"] / "report.html").exists() else None,
         }
         for row in summary["rows"]
@@ -75,6 +103,8 @@ def write_suite_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         rows=rows,
         groups=list(dict.fromkeys(row["group"] for row in rows)),
         tasks=all_tasks(summary),
+        means=_group_lines(summary),
+        repeated=max((len(row["repeats"]["means"]) for row in rows if "repeats" in row), default=0),
         style=Markup(files("vla3d.evaluation").joinpath("report.css").read_text(encoding="utf-8")),  # our own file
     )
     path = folder / "report.html"

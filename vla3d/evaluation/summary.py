@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vla3d.evaluation.repeats import in_percent, repeat_means, spread, task_means
 from vla3d.evaluation.results import EpisodeRecord
 from vla3d.evaluation.statistics import SuccessRate, pooled
 
@@ -20,6 +21,7 @@ def summarise(records: Mapping[str, Sequence[EpisodeRecord]], settings: Mapping[
     Returns:
         ``mean_success`` (mean over tasks), ``pooled`` (all episodes as one sample), ``tasks.<name>`` with ``successes``,
         ``episodes``, ``rate``, ``interval``, ``failures``, ``answers``, ``old_goal`` (under ``swap`` only) and ``seeds``.
+        Where the settings name ``repeats``, the whole and each task have ``repeats``: their means, mean and standard deviation.
     """
     tasks = {task: _task(episodes, settings["control"]) for task, episodes in records.items()}
     rates = [SuccessRate.of(r.success for r in episodes) for episodes in records.values()]
@@ -36,6 +38,11 @@ def summarise(records: Mapping[str, Sequence[EpisodeRecord]], settings: Mapping[
         "versions": settings["versions"],
         "settings": {key: value for key, value in settings.items() if key != "versions"},
     }
+    repeats = settings.get("repeats", 1)
+    if repeats > 1:
+        summary["repeats"] = spread(repeat_means(records, repeats))
+        for task, episodes in records.items():
+            tasks[task]["repeats"] = spread(task_means(episodes, repeats))
     if settings["control"] == "swap":
         summary["pooled"]["old_goal"] = _rate(SuccessRate.of(r.old_goal for r in everything))
     return summary
@@ -72,14 +79,26 @@ def _mean_milliseconds(records: Sequence[EpisodeRecord]) -> float:
 
 
 def success_table(summary: Mapping[str, Any]) -> str:
-    """The summary as a text table, one line per task and one for all episodes pooled."""
-    swapped = summary["control"] == "swap"
-    header = ["task", "success", "rate", "95 % interval", *(["old goal"] if swapped else []), "failures"]
+    """The summary as a text table, one line per task and one for all episodes pooled.
+
+    With repeats there is a column for the mean and standard deviation over them; its last line is of the mean over tasks.
+    """
+    swapped, repeated = summary["control"] == "swap", "repeats" in summary
+    header = [
+        "task",
+        "success",
+        "rate",
+        "95 % interval",
+        *(["repeats"] if repeated else []),
+        *(["old goal"] if swapped else []),
+        "failures",
+    ]
     rows = [_row(name, part, swapped) for name, part in summary["tasks"].items()]
     failures: Counter[str] = Counter()
     for part in summary["tasks"].values():
         failures.update(part["failures"])
-    rows.append(_row("all pooled", {**summary["pooled"], "failures": _counts(failures.elements())}, swapped))
+    pooled = {**summary["pooled"], "failures": _counts(failures.elements())}
+    rows.append(_row("all pooled", {**pooled, "repeats": summary["repeats"]} if repeated else pooled, swapped))
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     rule = "  ".join("-" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
@@ -94,6 +113,8 @@ def _row(name: str, part: Mapping[str, Any], swapped: bool) -> list[str]:
         f"{100 * part['rate']:.0f} %",
         f"[{100 * low:.0f}, {100 * high:.0f}] %",
     ]
+    if "repeats" in part:
+        row.append(in_percent(part["repeats"]["mean"], part["repeats"]["std"]))
     if swapped:
         row.append(f"{100 * part['old_goal']['rate']:.0f} %")
     return [*row, ", ".join(f"{reason} {count}" for reason, count in part["failures"].items()) or "none"]

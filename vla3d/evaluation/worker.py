@@ -37,7 +37,13 @@ class Worker:
         """The environment of a task and the policy to run in it."""
         if task not in self._envs:
             config = self.config
-            self._envs[task] = make_env(task, image_size=config.image_size, renderer=config.renderer, factors=config.factors)
+            self._envs[task] = make_env(
+                task,
+                image_size=config.image_size,
+                renderer=config.renderer,
+                factors=config.factors,
+                **config.recorded,
+            )
             self._policies[task] = self._source.for_env(self._envs[task])
         return self._envs[task], self._policies[task]
 

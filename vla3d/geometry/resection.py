@@ -52,21 +52,24 @@ class Resection:
     pixel_error: float
 
 
-def resect_clouds(clouds: Sequence[Float[np.ndarray, "H W 3"]]) -> list[Resection]:
+def resect_clouds(
+    clouds: Sequence[Float[np.ndarray, "H W 3"]], intrinsics: Float[np.ndarray, "3 3"] | None = None
+) -> list[Resection]:
     """The camera behind each of some organised clouds that one camera took, perhaps while it moved.
 
     The intrinsics are those of the cloud that determines them best, the same for all; each pose is found by itself.
 
     Args:
         clouds: world points of every pixel, metres; a point that is not finite or exactly zero is no measurement.
+        intrinsics: of the camera, where they are known; flat clouds then do as well.
 
     Raises:
         ResectionError: a cloud is no picture of a pinhole camera (or of another one than the rest), has too few points, or
-            all clouds are flat, which leaves the focal length open.
+            all clouds are flat and the intrinsics are not known, which leaves the focal length open.
     """
     valid = [measured(cloud) for cloud in clouds]
     samples = [_sample(cloud, mask, at) for at, (cloud, mask) in enumerate(zip(clouds, valid, strict=True))]
-    focal = _shared_intrinsics(samples)
+    focal = _shared_intrinsics(samples) if intrinsics is None else intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]
     found: list[Resection] = []
     for at, (cloud, mask, (points, pixels)) in enumerate(zip(clouds, valid, samples, strict=True)):
         camera = _pose(points, pixels, focal, found[-1] if found else None)

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from vla3d.envs.registration import task_names
+from vla3d.envs.registration import simulator_of, task_names
 from vla3d.errors import ConfigError, DataError, Vla3dError
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.episode import EpisodeJob, Replay, recorded_actions, run_episode
@@ -79,7 +79,7 @@ class RolloutTheatre:
         Raises:
             ConfigError: it is not installed here.
         """
-        if task not in task_names():
+        if task not in task_names() and simulator_of(task) is None:
             raise ConfigError(
                 f"{self.folder} has episodes of the task {task!r}, which is not installed here, so they cannot be run again; "
                 f"install the package that offers it. Installed: {', '.join(task_names())}."
@@ -97,7 +97,9 @@ class RolloutTheatre:
         replay = Replay(recorded_actions(record), thinking)
         if thinking is not None:
             thinking.mask_text = self.control == "mask_text"
-        job = EpisodeJob(task=record.task, index=record.index, seed=record.seed, state=self._state(record))
+        # With repeats, a recorded episode's number starts over in each.
+        number = record.index % int(self._settings.get("episodes", record.index + 1))
+        job = EpisodeJob(task=record.task, index=record.index, seed=record.seed, state=self._state(record), number=number)
         audience = Audience(viewers, env.workspace, replay if self._another else None)
         try:
             again = run_episode(env, replay, job, self.control, [audience])

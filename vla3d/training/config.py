@@ -40,7 +40,9 @@ class TrainerConfig:
         final_lr: learning rate at the end of the cosine, as a fraction of ``lr``.
         weight_decay: decoupled decay (AdamW); never on norms, biases and embeddings.
         betas: Adam's moment decays.
-        warmup_steps: updates of linear warm-up; None is a tenth of ``steps``, at most 100.
+        warmup_steps: updates of linear warm-up; None is a tenth of ``steps``, at most 100. It comes again
+            after ``freeze_steps``.
+        freeze_steps: first updates in which the weights that the model names (``frozen_first()``) stay as they are; 0 never.
         schedule: ``"cosine"`` or ``"constant"`` after the warm-up.
         clip_norm: largest gradient norm; None never clips.
         ema_decay: decay of the averaged weights that are validated and exported; 0 switches averaging off.
@@ -48,6 +50,8 @@ class TrainerConfig:
         validate_every: updates between validations; 0 validates at the end only.
         save_every: updates between checkpoints; 0 saves at improvements and at the end only.
         keep_checkpoints: newest checkpoints to keep; the best one is kept besides.
+        task_alpha: how often tasks are drawn: a task with n samples in proportion to n ** task_alpha. 1 draws every sample
+            equally often, 0 every task.
         num_workers: data processes; 0 prepares batches in a background thread.
         prefetch: batches prepared ahead; 0 (with ``num_workers=0``) prepares them in line.
         seed: of the sample order and of every step's randomness.
@@ -67,6 +71,7 @@ class TrainerConfig:
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int | None = None
+    freeze_steps: int = 0
     schedule: Schedule = "cosine"
     clip_norm: float | None = 1.0
     ema_decay: float = 0.999
@@ -74,6 +79,7 @@ class TrainerConfig:
     validate_every: int = 500
     save_every: int = 500
     keep_checkpoints: int = 2
+    task_alpha: float = 1.0
     num_workers: int = 0
     prefetch: int = 2
     seed: int = 0
@@ -92,7 +98,7 @@ class TrainerConfig:
             _require_int(name, getattr(self, name), at_least=1)
         if self.warmup_steps is not None:
             _require_int("warmup_steps", self.warmup_steps, at_least=0)
-        for name in ("validate_every", "save_every", "num_workers", "prefetch", "seed"):
+        for name in ("freeze_steps", "validate_every", "save_every", "num_workers", "prefetch", "seed"):
             _require_int(name, getattr(self, name), at_least=0)
         for name in ("deterministic", "progress", "find_unused_parameters"):
             if not isinstance(getattr(self, name), bool):
@@ -106,12 +112,18 @@ class TrainerConfig:
             _require_choice("tracker", tracker, TRACKERS)
         if self.warmup > self.steps:
             raise ConfigError(f"warmup_steps={self.warmup} is more than steps={self.steps}. Lower it or train longer.")
+        if self.freeze_steps and self.freeze_steps >= self.steps:
+            raise ConfigError(
+                f"freeze_steps={self.freeze_steps} leaves none of steps={self.steps} to train every weight. "
+                f"Lower it or train longer; weights that are never to train are the policy's setting frozen."
+            )
 
     def _check_numbers(self) -> None:
         _require_number("lr", self.lr, above=0.0)
         _require_number("final_lr", self.final_lr, at_least=0.0, at_most=1.0)
         _require_number("weight_decay", self.weight_decay, at_least=0.0)
         _require_number("ema_decay", self.ema_decay, at_least=0.0, below=1.0)
+        _require_number("task_alpha", self.task_alpha, at_least=0.0, at_most=1.0)
         if not isinstance(self.betas, tuple) or len(self.betas) != 2:
             raise ConfigError(f"betas must be two numbers such as [0.9, 0.99], got {self.betas!r}.")
         for beta in self.betas:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vla3d.errors import ConfigError, TrainingError
 from vla3d.training.config import TrainerConfig
 from vla3d.training.ema import Ema
+from vla3d.training.freezing import Freeze
 from vla3d.training.guard import FiniteGuard
 from vla3d.training.interfaces import TrainableModel, as_module
 from vla3d.training.meters import Meter
@@ -64,7 +65,8 @@ class Engine:
         self.meter = Meter()
         self.guard = FiniteGuard(dumps, self.processes.rank)
         self._parameters = list(trainable(self.module).values())
-        self._loss = self.processes.replicate(_Loss(self.module))
+        self.freeze = Freeze(self.module, config.freeze_steps)
+        self._loss: nn.Module | None = None  # made by the first update, for the weights that train then
         self._generator = torch.Generator(device=self.device)
         self._dtype = autocast_dtype(config.precision, self.device)
 
@@ -82,8 +84,9 @@ class Engine:
         self._generator.manual_seed(step_seed(self.config.seed, step, rank, "generator"))
         seed_default_generator(step_seed(self.config.seed, step, rank, "global"), self.device)  # dropout draws on it
         set_learning_rate(self.optimizer, learning_rate(self.config, step))
+        replicas = self._replicas(step)
         with self.autocast():
-            losses = self._loss(batch, self._generator)
+            losses = replicas(batch, self._generator)
         if "loss" not in losses:
             raise TrainingError(f"loss() returned {sorted(losses)}, expected the key 'loss' among them.")
         self.processes.backward(losses["loss"])
@@ -97,6 +100,15 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update()
         self.meter.add({**losses, "gradient_norm": norm})
+
+    def _replicas(self, step: int) -> nn.Module:
+        """The loss of update ``step``, with the weights that train then."""
+        if self.freeze.enter(step) and self._loss is not None:
+            self._loss = None
+            self.processes.release()
+        if self._loss is None:  # replicas agree once, when they are made, on the gradients they average
+            self._loss = self.processes.replicate(_Loss(self.module))
+        return self._loss
 
     def _details(self, losses: Mapping[str, Tensor]) -> dict[str, Any]:
         bad = [

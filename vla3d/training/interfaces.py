@@ -16,7 +16,8 @@ Sample = TypeVar("Sample", covariant=True)
 class TrainableModel(Protocol):
     """A ``torch.nn.Module`` that can be trained. ``policies.learned.LearnedPolicy`` is one.
 
-    It may also offer ``no_weight_decay() -> Iterable[str]``: names of further parameters that must not decay.
+    It may also offer ``no_weight_decay() -> Iterable[str]``, names of further parameters that must not decay, and
+    ``frozen_first() -> Iterable[str]``, names of those that stay as they are for the first ``freeze_steps`` updates.
 
     Attributes:
         selection_metric: the key of ``metrics`` that picks the best checkpoint; lower is better.

@@ -62,7 +62,19 @@ def build_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Adam
 
 
 def learning_rate(config: TrainerConfig, step: int) -> float:
-    """Learning rate of update ``step`` (from 0): linear warm-up, then half a cosine down to ``final_lr`` (or constant)."""
+    """Learning rate of update ``step`` (from 0): linear warm-up, then half a cosine down to ``final_lr`` (or constant).
+
+    Where weights were frozen at first, they begin to train at ``freeze_steps`` with an empty optimiser state, and the rate
+    warms up anew from there: the linear warm-up multiplies what the schedule has reached.
+    """
+    scheduled = _scheduled(config, step)
+    thawed = step - config.freeze_steps
+    if config.freeze_steps and 0 <= thawed < config.warmup:
+        return scheduled * ((thawed + 1) / config.warmup)
+    return scheduled
+
+
+def _scheduled(config: TrainerConfig, step: int) -> float:
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     if config.schedule == "constant":

@@ -70,6 +70,10 @@ class Processes:
         replicated: nn.Module = self._accelerator.prepare_model(module)
         return replicated
 
+    def release(self) -> None:
+        """Let go of replicated modules, so that they can be replicated anew; the caller drops its own references first."""
+        self._accelerator.free_memory()  # also collects garbage, and with it the hooks that replicas left on the weights
+
     def backward(self, loss: Tensor) -> None:
         """Compute gradients."""
         self._accelerator.backward(loss)

@@ -17,23 +17,24 @@ class Progress:
         total: steps in all.
         start: steps done before.
         enabled: off shows nothing but messages.
+        frozen: first steps in which a part of the model stays as it is; the bar says so until they are done.
         stream: where to; standard error by default.
     """
 
-    def __init__(self, total: int, start: int, *, enabled: bool, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, start: int, *, enabled: bool, frozen: int = 0, stream: TextIO | None = None) -> None:
+        self._total, self._first, self._step, self._frozen = total, start, start, frozen
         self._stream = stream if stream is not None else sys.stderr
         self._enabled = enabled
         self._terminal = self._stream.isatty()
         self._bar = tqdm(
             total=total,
             initial=start,
-            desc="train",
+            desc=self._title(),
             unit="step",
             file=self._stream,
             disable=not (enabled and self._terminal),
             dynamic_ncols=True,
         )
-        self._total, self._first, self._step = total, start, start
         self._began = self._printed = time.monotonic()
         self._loss = ""
 
@@ -47,6 +48,8 @@ class Progress:
         """One step is done."""
         self._step += 1
         self._bar.update()
+        if self._step == self._frozen:
+            self._bar.set_description(self._title(), refresh=False)
         if self._enabled and not self._terminal:
             now = time.monotonic()
             if now - self._printed > _LINE_EVERY_S or self._step == self._total:
@@ -65,12 +68,15 @@ class Progress:
         else:
             print(text, file=self._stream, flush=True)
 
+    def _title(self) -> str:
+        return f"train (part frozen until {self._frozen})" if self._step < self._frozen else "train"
+
     def _line(self, now: float) -> None:
         rate = (self._step - self._first) / max(now - self._began, 1e-9)
         left = int((self._total - self._step) / rate)
         loss = f", loss {self._loss}" if self._loss else ""
         print(
-            f"train {self._step}/{self._total} steps, {rate:.1f} steps/s, {left // 60}:{left % 60:02d} left{loss}",
+            f"{self._title()} {self._step}/{self._total} steps, {rate:.1f} steps/s, {left // 60}:{left % 60:02d} left{loss}",
             file=self._stream,
             flush=True,
         )

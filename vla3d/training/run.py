@@ -69,6 +69,7 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
         held_out,
         out=config.out,
         resume=config.resume,
+        tasks=train_data.tasks,
         settings={
             "data": str(config.data),
             "request": dict(dataset.request),

@@ -8,6 +8,12 @@ from jaxtyping import Int64
 
 from vla3d.errors import CheckpointError, DataError
 
+_MEANINGS = {
+    "length": "number of training samples",
+    "world_size": "number of processes",
+    "task_sizes": "number of samples of each task",
+}
+
 
 class EpochSampler:
     """Endless shuffled epochs, cut into full batches.
@@ -50,7 +56,7 @@ class EpochSampler:
         """Passes over the data done before update ``step``."""
         return step * self.world_size * self.batch_size / self.length
 
-    def state(self, step: int) -> dict[str, int]:
+    def state(self, step: int) -> dict[str, Any]:
         """The position before update ``step``, and what it depends on."""
         return {
             "length": self.length,
@@ -68,9 +74,8 @@ class EpochSampler:
         """
         for key, value in self.state(step).items():
             if stored.get(key) != value:
-                meaning = {"length": "number of training samples", "world_size": "number of processes"}.get(key, key)
                 raise CheckpointError(
-                    f"Cannot resume: the {meaning} was {stored.get(key)} and is now {value}. "
+                    f"Cannot resume: the {_MEANINGS.get(key, key)} was {stored.get(key)} and is now {value}. "
                     f"Resume with the data and settings of the first start, or begin a new run in another out folder."
                 )
 
@@ -79,5 +84,9 @@ class EpochSampler:
         if epoch not in self._orders:
             if len(self._orders) > 2:  # a batch reaches over at most a few epochs; older orders are not needed again
                 self._orders.clear()
-            self._orders[epoch] = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+            self._orders[epoch] = self._order(epoch)
         return int(self._orders[epoch][offset])
+
+    def _order(self, epoch: int) -> Int64[np.ndarray, " N"]:
+        """The samples of an epoch, in the order in which they are seen."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.length)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vla3d.errors import CheckpointError
 from vla3d.training.config import RESUMABLE, TrainerConfig
-from vla3d.training.optim import trainable
 
 _NAMED = 5  # differing keys that a message lists
 
@@ -106,13 +105,16 @@ def check_architecture(stored: Mapping[str, Any], current: Mapping[str, Any], pa
 def check_config(stored: Mapping[str, Any], config: TrainerConfig) -> None:
     """Refuse to continue a run under settings that would change its updates.
 
+    A setting that the run's version of vla3d did not have counts as its default.
+
     Raises:
         CheckpointError: naming the settings.
     """
     now = json.loads(json.dumps(config.as_dict()))
-    differing = [key for key in now if key not in RESUMABLE and stored.get(key, _ABSENT) != now[key]]
+    before = {**json.loads(json.dumps(TrainerConfig().as_dict())), **stored}
+    differing = [key for key in now if key not in RESUMABLE and before[key] != now[key]]
     if differing:
-        shown = "; ".join(f"{key}: was {stored.get(key, _ABSENT)}, now {now[key]}" for key in differing)
+        shown = "; ".join(f"{key}: was {before[key]}, now {now[key]}" for key in differing)
         raise CheckpointError(
             f"Cannot resume with other settings ({shown}). Set them back, or begin a new run in another out folder."
         )
@@ -120,7 +122,8 @@ def check_config(stored: Mapping[str, Any], config: TrainerConfig) -> None:
 
 def optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """The optimiser as named tensors (``exp_avg/<parameter>``) and its groups as JSON."""
-    names = {id(parameter): name for name, parameter in trainable(model).items()}
+    # All of the model's: some that the optimiser holds may be frozen for the time being.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     tensors = {
         f"{key}/{names[id(parameter)]}": value for parameter, values in optimizer.state.items() for key, value in values.items()
     }
@@ -144,7 +147,7 @@ def restore_optimizer(
     Raises:
         CheckpointError: when it is of other parameters.
     """
-    parameters = trainable(model)
+    parameters = dict(model.named_parameters())
     _, current = optimizer_state(optimizer, model)
     if [group["parameters"] for group in groups] != [group["parameters"] for group in current]:
         raise CheckpointError(f"{path} optimises other parameters than this model has. Use the model the run was started with.")

@@ -19,10 +19,12 @@ from vla3d.training.engine import Engine
 from vla3d.training.interfaces import SizedDataset, TrainableModel
 from vla3d.training.loader import open_batches, to_device
 from vla3d.training.optim import learning_rate
+from vla3d.training.processes import Processes
 from vla3d.training.progress import Progress
 from vla3d.training.sampler import EpochSampler
 from vla3d.training.signals import StopRequest
 from vla3d.training.snapshot import Position, gather_rank_states, read_snapshot, write_snapshot
+from vla3d.training.task_sampler import TaskSampler
 from vla3d.training.trackers import Kind, Tracker, make_trackers
 from vla3d.training.validation import validate
 
@@ -71,9 +73,10 @@ class Trainer:
         resume: go on from its last checkpoint; a run killed before its first checkpoint starts over.
         trackers: instead of those that ``config.trackers`` names.
         settings: further JSON-able facts to record with the run (dataset, tasks).
+        tasks: the task of each training sample; ``config.task_alpha`` below 1 needs them.
 
     Raises:
-        ConfigError: when the model or the way of launching cannot be trained.
+        ConfigError: when the model or the way of launching cannot be trained, or the tasks are needed and missing.
         DataError: when a dataset is empty.
     """
 
@@ -88,6 +91,7 @@ class Trainer:
         resume: bool = False,
         trackers: Sequence[Tracker] | None = None,
         settings: Mapping[str, Any] | None = None,
+        tasks: Sequence[str] | None = None,
     ) -> None:
         if validation_data is not None and len(validation_data) == 0:
             raise DataError("The validation data is empty. Hold out at least one demo, or pass None to go without validation.")
@@ -99,13 +103,7 @@ class Trainer:
         self._validation_data = validation_data
         self._engine = Engine(model, config, self.out)
         self._processes = self._engine.processes
-        self._sampler = EpochSampler(
-            length=len(train_data),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=self._processes.rank,
-            world_size=self._processes.count,
-        )
+        self._sampler = _sampler(config, self._processes, len(train_data), tasks)
         self._store = CheckpointStore(self.out / FOLDER, config.keep_checkpoints)
         self._trackers: list[Tracker] = []
         if self._processes.main:
@@ -130,12 +128,14 @@ class Trainer:
                 self._store.recover()
             self._processes.wait()
             stack.enter_context(_deterministic(self.config.deterministic))
+            stack.callback(self._engine.freeze.leave)
             stored = self._open_run()
             for tracker in self._trackers:
                 stack.callback(tracker.close)
                 tracker.start(self._position.step, stored.get("trackers", {}).get(tracker.name, {}), self._record())
             shown = self.config.progress and self._processes.main
-            progress = stack.enter_context(Progress(self.config.steps, self._position.step, enabled=shown))
+            frozen = self.config.freeze_steps
+            progress = stack.enter_context(Progress(self.config.steps, self._position.step, enabled=shown, frozen=frozen))
             stop = stack.enter_context(StopRequest())
             ending = self._loop(progress, stop, began)
             stop.raise_if_received()
@@ -292,6 +292,24 @@ class Trainer:
             "versions": {"vla3d": vla3d.__version__, "torch": torch.__version__},
             **self._facts,
         }
+
+
+def _sampler(config: TrainerConfig, processes: Processes, length: int, tasks: Sequence[str] | None) -> EpochSampler:
+    place = {
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "rank": processes.rank,
+        "world_size": processes.count,
+    }
+    if config.task_alpha == 1:  # every sample equally often: whole epochs
+        return EpochSampler(length=length, **place)
+    if tasks is None or len(tasks) != length:
+        got = "no tasks" if tasks is None else f"{len(tasks)} tasks"
+        raise ConfigError(
+            f"task_alpha={config.task_alpha} needs the task of each of the {length} training samples, got {got}. "
+            f"Pass them to the Trainer, or set task_alpha=1."
+        )
+    return TaskSampler(tasks, config.task_alpha, **place)
 
 
 def _every(period: int, step: int) -> bool:

@@ -1,0 +1,1 @@
+"""Policies as servers, for benchmarks whose simulator lives in another process or container."""
