@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vla3d.backbones.config import PARTS, PaliGemmaBackboneConfig
+from vla3d.backbones.config import PaliGemmaBackboneConfig, check_parts
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.types import Workspace
@@ -98,9 +98,7 @@ class BridgeVLAConfig:
         for name in ("zoom_jitter", "footprint", "rotation_label_sigma", "head_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
-        for part in self.frozen:
-            if part not in PARTS:
-                raise unknown_name("part of the backbone to freeze", part, PARTS)
+        check_parts(self.frozen)
         ViewSet.from_names(self.views)
         make_rotation_head(self.rotation)
         check_workspace(self.workspace_low, self.workspace_high)

@@ -55,8 +55,7 @@ class BridgeVLA(ViewPolicy):
             torch.manual_seed(seed + 1)
             self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width, config.head_layers)
             self.action_head = _action_head(2 * dim * len(config.views), config.action_width, self.rotation.num_outputs + 4)
-        for part in config.frozen:
-            self.backbone.parts()[part].requires_grad_(False)
+        self.backbone.freeze(config.frozen)
         self._keep_workspace(config.workspace)
 
     @classmethod

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from vla3d.backbones.config import PaliGemmaBackboneConfig
+from vla3d.backbones.config import PaliGemmaBackboneConfig, check_parts
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.policies.bridgevla.config import AugmentationConfig, check_workspace, from_plain
 from vla3d.types import Workspace
 
 VIEWS = ("top", "front", "right")
 BACKBONE_DTYPES = ("float32", "bfloat16")
-FREEZABLE = ("vision_tower", "embeddings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class BridgeVLAV1Config:
         cameras: names of the cameras that are fused, in the order in which equally near points win a pixel.
         backbone: the vision-language model, with three views, a bidirectional mask and no proprioception.
         backbone_dtype: number format of its weights, ``"float32"`` or ``"bfloat16"``; the heads are always float32.
-        frozen: parts that are not trained: ``"vision_tower"``, ``"embeddings"``.
+        frozen: parts of the backbone that never train (``vla3d.backbones.config.PARTS``).
         pretrained: a folder of this policy to start training from, weights and tokenizer; empty for fresh weights.
         zoom: magnification of the second look.
         zoom_jitter: largest offset, in cube units, of the second look's centre during training.
@@ -40,7 +39,7 @@ class BridgeVLAV1Config:
     cameras: tuple[str, ...] = ("front", "left_shoulder", "right_shoulder", "wrist")
     backbone: PaliGemmaBackboneConfig = field(default_factory=lambda: PaliGemmaBackboneConfig(size="paligemma-3b-224"))
     backbone_dtype: str = "bfloat16"
-    frozen: tuple[str, ...] = FREEZABLE
+    frozen: tuple[str, ...] = ("vision_tower", "embeddings")
     pretrained: str = ""
     zoom: float = 4.0
     zoom_jitter: float = 0.1
@@ -55,9 +54,7 @@ class BridgeVLAV1Config:
             raise ConfigError("policy.cameras: got an empty list, expected at least one name.")
         if self.backbone_dtype not in BACKBONE_DTYPES:
             raise unknown_name("policy.backbone_dtype", self.backbone_dtype, BACKBONE_DTYPES)
-        for part in self.frozen:
-            if part not in FREEZABLE:
-                raise unknown_name("part in policy.frozen", part, FREEZABLE)
+        check_parts(self.frozen)
         for name in ("zoom", "heatmap_sigma"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected a positive number.")

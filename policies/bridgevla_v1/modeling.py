@@ -60,9 +60,7 @@ class BridgeVLAV1(ViewPolicy):
             self.heatmap_head = ConvexUpsampling(dim, config.backbone.patch, config.head_width)
             self.action_head = ActionHead(dim, len(config.views), config.action_widths)
         self._keep_workspace(config.workspace)
-        model = self.backbone.model
-        for part, module in (("vision_tower", model.vision_tower), ("embeddings", model.language_model.embed_tokens)):
-            module.requires_grad_(part not in config.frozen)
+        self.backbone.freeze(config.frozen)
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any], *, sentences: Sequence[str], seed: int) -> Self:

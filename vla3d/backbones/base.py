@@ -5,7 +5,7 @@ knows in which order a model reads its tokens. `vla3d.backbones.contract` tests 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Self
@@ -103,6 +103,11 @@ class ViewBackbone(nn.Module, ABC):
     def parts(self) -> Mapping[str, nn.Module]:
         """Modules that may be frozen, by name; parts may lie in one another."""
         return {}
+
+    def freeze(self, names: Iterable[str]) -> None:
+        """Let the named parts never train."""
+        for name in names:
+            self.parts()[name].requires_grad_(False)
 
     def pretrained_names(self) -> Iterator[str]:
         """Names of the parameters that come with published weights: what may wait while new heads learn to read it."""

@@ -1,6 +1,7 @@
 """Sizes and options of the PaliGemma backbone, validated once and frozen."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -235,3 +236,14 @@ class PaliGemmaBackboneConfig:
             # Published checkpoints keep <image> one past their text vocabulary; the adapter itself never looks it up.
             image_token_index=257152 if self.published else self.vocab_size - 1,
         )
+
+
+def check_parts(names: Iterable[str]) -> None:
+    """Refuse to freeze what is no part of the model.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    for name in names:
+        if name not in PARTS:
+            raise unknown_name("part of the backbone to freeze", name, PARTS)
