@@ -155,7 +155,7 @@ class SceneGraphBuilder:
         return SceneGraph(nodes=with_states(nodes, relations), edges=edges, viewpoint=viewpoint)
 
     def _node(self, track: Track) -> SceneNode:
-        label, rgb, keep = track.label, track.rgb, self.config.keep_points
+        label, rgb, keep, box = track.label, track.rgb, self.config.keep_points, track.box()
         whole = None
         if label.part_of is not None:
             view = next(name for name, said in track.labels.items() if said is label)
@@ -165,11 +165,11 @@ class SceneGraphBuilder:
             label=label.label,
             label_scores=track.label_scores if len(track.label_scores) > 1 else {},
             kind=label.kind,
-            box=track.box(),
+            box=box,
             color=color_name(rgb),
             rgb=rgb,
             part_of=None if whole is None or whole is track else whole.id,
-            incomplete=track.incomplete,
+            incomplete=track.incomplete(box),
             views=len(track.views),
             points=thinned(track.points, keep).astype(np.float32)[:keep] if keep else None,
         )
@@ -217,6 +217,6 @@ def _check_pose(camera: str, frame: RgbdFrame) -> None:
     rotation = pose[:3, :3]
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=_ROTATION_TOLERANCE) or np.linalg.det(rotation) < 0:
         raise ObservationError(
-            f"Camera {camera!r}: T_world_camera is no rigid pose, expected a rotation of determinant 1; camera frames are x right, "
-            "y down, z forward."
+            f"Camera {camera!r}: T_world_camera is no rigid pose, expected a rotation of determinant 1; camera frames are x "
+            "right, y down, z forward."
         )

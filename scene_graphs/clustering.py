@@ -28,7 +28,8 @@ class ClusterConfig:
     Attributes:
         workspace: only points in it count; None takes all.
         voxel: points are thinned to one in a cell of this edge, metres.
-        above: what is at most this high above the table is the table, metres.
+        above: what is at most this high above the table joins nothing, metres: it may be the table, measured badly.
+        noise: what is at most this high is the table; what is higher goes to a cluster nearer than ``gap``, metres.
         gap: points nearer than this to each other are one cluster, metres; wider than the distance of neighbouring pixels.
         least_points: smaller clusters, after thinning, are noise.
         longest: clusters longer than this are left out as furniture, robot or walls, metres.
@@ -40,12 +41,13 @@ class ClusterConfig:
     workspace: Workspace | None = None
     voxel: float = 0.004
     above: float = 0.006
+    noise: float = 0.0015
     gap: float = 0.012
     least_points: int = 15
     longest: float = 0.6
 
     def __post_init__(self) -> None:
-        for name in ("voxel", "above", "gap", "longest"):
+        for name in ("voxel", "above", "noise", "gap", "longest"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected metres above 0.")
         if self.least_points < 1:
@@ -67,18 +69,18 @@ def with_clusters(frames: Mapping[str, RgbdFrame], config: ClusterConfig | None 
     kept = {name: _inside(points, settings.workspace) & valid for name, (points, valid) in clouds.items()}
     fused = np.concatenate([points[kept[name]] for name, (points, _) in clouds.items()] or [np.zeros((0, 3))])
     table = table_box(fused, np.zeros(0))
-    floor = -np.inf if table is None else float(table.corners[:, 2].max()) + settings.above
-    points = _thinned(fused[fused[:, 2] > floor], settings.voxel)
+    top = -np.inf if table is None else float(table.corners[:, 2].max())
+    points = _thinned(fused[fused[:, 2] > top + settings.above], settings.voxel)
     tree = cKDTree(points) if len(points) else None
     labels = np.zeros(0, dtype=np.int64) if tree is None else _components(tree, settings.gap)
     numbers = _numbered(points, labels, settings)
     result = {}
     for name, (world, _) in clouds.items():
         segmentation = np.zeros(kept[name].shape, dtype=np.int16)
-        asked = kept[name] & (world[..., 2] > floor)
+        asked = kept[name] & (world[..., 2] > top + settings.noise)
         if tree is not None and asked.any():
-            _, nearest = tree.query(world[asked])
-            segmentation[asked] = numbers[nearest]
+            _, nearest = tree.query(world[asked], distance_upper_bound=settings.gap)
+            segmentation[asked] = np.append(numbers, 0)[nearest]
         result[name] = replace(frames[name], segmentation=segmentation)
     return result
 

@@ -88,7 +88,9 @@ def object_counts(found: SceneGraph, truth: SceneGraph, matches: Mapping[int, in
     return Counts(right=len(matches), wrong=mine - len(matches), missed=theirs - len(matches))
 
 
-def triplet_counts(found: SceneGraph, truth: Relations, matches: Mapping[int, int]) -> dict[str, Counts]:
+def triplet_counts(
+    found: SceneGraph, truth: Relations, matches: Mapping[int, int], *, among_matched: bool = False
+) -> dict[str, Counts]:
     """Triplets right, wrong and missed, by predicate.
 
     A true triplet that was not said is missed, also when one of its nodes was. A triplet that was said between two matched
@@ -99,13 +101,16 @@ def triplet_counts(found: SceneGraph, truth: Relations, matches: Mapping[int, in
         found: to be judged.
         truth: of the true nodes.
         matches: found ids to true ids, tables and grippers included.
+        among_matched: count only triplets between things that were found.
     """
     true, false = (set(truth.triplets(value)) for value in (TRUE, FALSE))
+    if among_matched:
+        true = {triplet for triplet in true if {triplet[0], triplet[2]} <= set(matches.values())}
     said, invented = set(), Counter[str]()
     for edge in found.edges:
         if edge.subject in matches and edge.object in matches:
             said.add((matches[edge.subject], edge.predicate, matches[edge.object]))
-        else:
+        elif not among_matched:
             invented[edge.predicate] += 1
     counts = {}
     for predicate in found.edges.vocabulary:

@@ -1,4 +1,4 @@
-"""One view taken apart: the points of every instance in it, and whether its outline is whole."""
+"""One view taken apart: the points of every instance in it, and where something hides that it goes on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,16 @@ from jaxtyping import Bool, Float, Int, Int16
 
 from vla3d.errors import DataError
 from vla3d.geometry import unproject
+from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.colors import lab
 from vla3d.types import RgbdFrame
 
 # Something is before a thing, rather than beside it, when it is nearer by this much, metres.
 _BEFORE = 0.01
 # An outline that is hidden along less than this still counts as whole: pixels at corners mean nothing.
-_CUT_SHARE = 0.05
+_CUT_SHARE = 0.12
+# How far a surface is followed where it is cut, and how much of that may be outside of a box without meaning anything, metres.
+_ONWARD, _SLACK = 0.005, 0.002
 # Of the pixels of a thing, the most colourful tell its colour: a button's cap, not its dark rim.
 _COLORFUL = 0.75
 
@@ -28,13 +31,21 @@ class Segment:
         number: its id in the view's segmentation.
         points: world metres.
         colors: sRGB in [0, 1], of the same pixels.
-        cut: whether its outline is cut by the picture's border or by something before it.
+        outline: length of its outline, pixel sides.
+        beyond: where it would go on next to each pixel side at which the picture's border or something before it cuts its
+            outline, world metres; not a number where nothing tells.
     """
 
     number: int
     points: Float[np.ndarray, "N 3"]
     colors: Float[np.ndarray, "N 3"]
-    cut: bool
+    outline: int
+    beyond: Float[np.ndarray, "K 3"]
+
+    def cut_by(self, box: OrientedBox) -> bool:
+        """Whether it may reach out of a box where this view does not see it."""
+        inside = box.contains(self.beyond, margin=_SLACK)  # not a number is outside
+        return bool((~inside).sum() > _CUT_SHARE * self.outline)
 
     @property
     def rgb(self) -> Float[np.ndarray, "3"]:
@@ -68,7 +79,7 @@ def segments_of(frame: RgbdFrame, points: Float[np.ndarray, "H W 3"], valid: Boo
     if segmentation is None or segmentation.shape != frame.depth.shape:
         shape = None if segmentation is None else segmentation.shape
         raise DataError(f"Frame: got a segmentation of shape {shape}, expected instance ids of shape {frame.depth.shape}.")
-    outline, hidden = _outlines(segmentation, frame.depth, valid)
+    outline, hidden, beyond = _outlines(segmentation, frame.depth, points, valid)
     # Sorted by id, each instance is one slice.
     flat = segmentation.ravel()
     order = np.argsort(flat, kind="stable")
@@ -78,13 +89,13 @@ def segments_of(frame: RgbdFrame, points: Float[np.ndarray, "H W 3"], valid: Boo
         measured = pixels[valid.ravel()[pixels]]
         if not len(measured):
             continue
-        edge = outline.ravel()[pixels].sum()
         found.append(
             Segment(
                 number=int(number),
                 points=points.reshape(-1, 3)[measured],
                 colors=frame.rgb.reshape(-1, 3)[measured] / 255.0,
-                cut=bool(hidden.ravel()[pixels].sum() > _CUT_SHARE * edge),
+                outline=int(outline.ravel()[pixels].sum()),
+                beyond=beyond[hidden == number],
             )
         )
     return found
@@ -111,23 +122,30 @@ def segmentation_of_masks(masks: Bool[np.ndarray, "K H W"], ids: Sequence[int] |
 
 
 def _outlines(
-    segmentation: Int16[np.ndarray, "H W"], depth: Float[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"]
-) -> tuple[Int[np.ndarray, "H W"], Int[np.ndarray, "H W"]]:
-    """For each pixel, how many of its four sides are outline, and at how many of those the thing goes on unseen."""
+    segmentation: Int16[np.ndarray, "H W"], depth: Float[np.ndarray, "H W"], points: Float[np.ndarray, "H W 3"],
+    valid: Bool[np.ndarray, "H W"],
+) -> tuple[Int[np.ndarray, "H W"], Int[np.ndarray, "K"], Float[np.ndarray, "K 3"]]:  # fmt: skip
+    """How many of each pixel's four sides are outline; ids of things that go on unseen at a side, and where they go on.
+
+    Where they go on is a little further along the line from the pixel before; not a number where there is none before.
+    """
+    height, width = segmentation.shape
+    # One row and column more on each side belong to no instance and are before everything.
+    ids = np.pad(segmentation.astype(np.int32), 1, constant_values=-1)
+    nearer = np.pad(np.where(valid, depth, np.inf), 1, constant_values=-np.inf)
+    places = np.pad(np.where(valid[..., None], points, np.nan), ((1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     outline = np.zeros(segmentation.shape, dtype=np.int64)
-    hidden = np.zeros(segmentation.shape, dtype=np.int64)
-    for axis in (0, 1):
-        for step in (1, -1):
-            here: list[slice] = [slice(None), slice(None)]
-            there: list[slice] = [slice(None), slice(None)]
-            here[axis], there[axis] = (slice(0, -1), slice(1, None)) if step == 1 else (slice(1, None), slice(0, -1))
-            a, b = tuple(here), tuple(there)
-            other = segmentation[a] != segmentation[b]
-            before = valid[a] & valid[b] & (depth[b] < depth[a] - _BEFORE)
-            outline[a] += other
-            hidden[a] += other & before
-            border: list[slice | int] = [slice(None), slice(None)]
-            border[axis] = -1 if step == 1 else 0
-            outline[tuple(border)] += 1
-            hidden[tuple(border)] += 1
-    return outline, hidden
+    numbers, beyond = [], []
+    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        ahead = np.s_[1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        back = np.s_[1 - down : 1 - down + height, 1 - right : 1 - right + width]
+        other = ids[ahead] != segmentation
+        outline += other
+        hidden = other & valid & (nearer[ahead] < depth - _BEFORE)
+        rows, columns = np.nonzero(hidden)
+        before = np.where((ids[back] == segmentation)[rows, columns, None], places[back][rows, columns], np.nan)
+        numbers.append(segmentation[rows, columns].astype(np.int64))
+        step = points[rows, columns] - before
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        beyond.append(points[rows, columns] + _ONWARD * step / np.where(length > 0, length, np.nan))
+    return outline, np.concatenate(numbers), np.concatenate(beyond)

@@ -35,10 +35,8 @@ def table_box(points: Float[np.ndarray, "N 3"], undersides: Float[np.ndarray, "K
     if not shared.any():
         return None
     candidates, support = (levels[shared] + 1) * _BIN, counts[shared]
-    if len(undersides):
-        best = int(np.abs(candidates - np.median(undersides)).argmin())
-    else:
-        best = int(support.argmax())
+    away = np.abs(candidates - np.median(undersides)) if len(undersides) else -support
+    best = int(away.argmin())
     near = np.abs(heights - candidates[best]) <= _BIN
     if not near.any():
         return None

@@ -46,10 +46,9 @@ class Track:
         """Points of all views."""
         return np.concatenate([segment.points for segment in self.views.values()])
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether every view saw only a piece of it."""
-        return all(segment.cut for segment in self.views.values())
+    def incomplete(self, box: OrientedBox) -> bool:
+        """Whether it may reach out of its box in every view."""
+        return all(segment.cut_by(box) for segment in self.views.values())
 
     @property
     def rgb(self) -> Float[np.ndarray, "3"]:
