@@ -79,6 +79,15 @@ def sentence(edge: Edge, names: dict[int, str]) -> str:
     return f"{names[edge.subject]} {words} {names[edge.object]}"
 
 
+def surface_lines(graph: SceneGraph, names: dict[int, str]) -> list[str]:
+    """What stands on each surface, in words."""
+    lines = []
+    for surface in graph.find(kind="surface"):
+        on = [names[edge.subject] for edge in _edges(graph, "on") if edge.object == surface.id]
+        lines += [f"on the {names[surface.id]}: {', '.join(on)}"] if on else []
+    return lines
+
+
 def node_line(node: SceneNode, name: str) -> str:
     """A node in words: what it is, where, how large, and its states."""
     x, y, z = node.box.center
@@ -96,11 +105,7 @@ def summary_lines(graph: SceneGraph) -> list[str]:
     names = short_names(graph)
     lines = [f"{len(graph.nodes)} nodes, {len(graph.edges)} edges; left and right as seen from the {graph.viewpoint.name}"]
     lines += [f"  {node_line(node, names[node.id])}" for node in graph.nodes]
-    told = [sentence(edge, names) for edge in telling_edges(graph)]
-    for surface in graph.find(kind="surface"):
-        on = [names[edge.subject] for edge in _edges(graph, "on") if edge.object == surface.id]
-        if on:
-            told.append(f"on the {names[surface.id]}: {', '.join(on)}")
+    told = [sentence(edge, names) for edge in telling_edges(graph)] + surface_lines(graph, names)
     lines += ["Telling relations:"] + [f"  {line}" for line in told] if told else []
     counts = Counter(graph.edges.vocabulary[number] for number in graph.edges.predicates)
     if counts:

@@ -21,7 +21,7 @@ EDGE_COLORS: dict[str, Rgb] = {
 _PLAIN = (150, 165, 180)
 _HEAD = 11
 _PAD = 5
-_LEAST_BRIGHTNESS = 90
+_LEAST_BRIGHTNESS = 150
 
 
 def node_color(node: SceneNode) -> Rgb:

@@ -15,7 +15,7 @@ from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.predicates import PREDICATES
-from vla3d.scene_graphs.summary import node_line, sentence, short_names, telling_edges
+from vla3d.scene_graphs.summary import node_line, sentence, short_names, surface_lines, telling_edges
 from vla3d.types import RgbdFrame
 
 Place = Callable[[np.ndarray], list[tuple[float, float]]]
@@ -69,18 +69,18 @@ def write_picture(path: Path, graph: SceneGraph, frames: Mapping[str, RgbdFrame]
     write_atomic(path, buffer.getvalue())
 
 
-def _node_lines(graph: SceneGraph, names: Mapping[int, str]) -> list[str]:
+def _node_lines(graph: SceneGraph, names: dict[int, str]) -> list[str]:
     shown = [node for node in graph.nodes if node.kind != "surface"][: _MOST_LINES - 1]
     lines = [node_line(node, names[node.id]) for node in shown]
     hidden = sum(node.kind != "surface" for node in graph.nodes) - len(shown)
     return [f"{len(graph.nodes)} nodes", *lines, *([f"… and {hidden} more"] if hidden else [])]
 
 
-def _edge_lines(graph: SceneGraph, names: Mapping[int, str], told: list[Edge]) -> list[str]:
+def _edge_lines(graph: SceneGraph, names: dict[int, str], told: list[Edge]) -> list[str]:
     lines = []
     for edge in told[: _MOST_LINES - 1]:
         views = f"  ({edge.evidence} of {edge_views(graph, edge)} views)" if edge.evidence else ""
-        lines.append(sentence(edge, dict(names)) + views)
+        lines.append(sentence(edge, names) + views)
     more = len(graph.edges) - len(lines)
     return [
         f"{len(graph.edges)} edges, seen from the {graph.viewpoint.name}",
@@ -118,7 +118,7 @@ def _project(points: Float[np.ndarray, "N 3"], frame: RgbdFrame) -> tuple[Float[
     return (local @ np.asarray(frame.intrinsics).T)[:, :2] / np.maximum(depth, _NEAREST)[:, None], depth
 
 
-def _in_image(graph: SceneGraph, names: Mapping[int, str], told: list[Edge], frame: RgbdFrame) -> Image.Image:
+def _in_image(graph: SceneGraph, names: dict[int, str], told: list[Edge], frame: RgbdFrame) -> Image.Image:
     height, width = frame.depth.shape
     ratio = _SIDE / max(height, width)
     panel = Image.new("RGB", (_SIDE, _SIDE), PANEL)
@@ -155,7 +155,7 @@ def _in_image(graph: SceneGraph, names: Mapping[int, str], told: list[Edge], fra
     return panel
 
 
-def _from_above(graph: SceneGraph, names: Mapping[int, str], told: list[Edge]) -> Image.Image:
+def _from_above(graph: SceneGraph, names: dict[int, str], told: list[Edge]) -> Image.Image:
     """The scene from above, the viewer at the lower edge looking up the picture."""
     panel = Image.new("RGB", (_SIDE, _SIDE), PANEL)
     draw = ImageDraw.Draw(panel)
