@@ -82,11 +82,8 @@ def _edge_lines(graph: SceneGraph, names: dict[int, str], told: list[Edge]) -> l
         views = f"  ({edge.evidence} of {edge_views(graph, edge)} views)" if edge.evidence else ""
         lines.append(sentence(edge, names) + views)
     more = len(graph.edges) - len(lines)
-    return [
-        f"{len(graph.edges)} edges, seen from the {graph.viewpoint.name}",
-        *lines,
-        *([f"… and {more} more"] if more else []),
-    ]
+    heading = f"{len(graph.edges)} edges, seen from the {graph.viewpoint.name}"
+    return [heading, *lines, *surface_lines(graph, names), *([f"… {more} more than those with an arrow"] if more else [])]
 
 
 def edge_views(graph: SceneGraph, edge: Edge) -> int:

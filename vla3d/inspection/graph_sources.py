@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from vla3d.calibration.files import CAMERAS_FILE, read_camera_folder
 from vla3d.data import DemoDataset, EpisodeRef
 from vla3d.envs.base import make_env
@@ -21,6 +23,7 @@ from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.gripper import GripperReading
 from vla3d.scene_graphs.node import SceneNode
 from vla3d.scene_graphs.segments import world_points
+from vla3d.scene_graphs.surfaces import table_box
 from vla3d.scene_graphs.viewpoint import Viewpoint
 from vla3d.types import Observation, RgbdFrame, Workspace
 
@@ -166,12 +169,18 @@ def _check_axes(folder: Path, frames: Mapping[str, RgbdFrame]) -> None:
     Raises:
         ObservationError: what to do.
     """
-    above = []
+    above, clouds = [], []
     for frame in frames.values():
         points, valid = world_points(frame)
+        clouds.append(points[valid])
         above.append(float((points[valid][:, 2] > frame.T_world_camera[2, 3]).mean()) if valid.any() else 0.0)
     if above and min(above) > _LEVEL_SHARE:
         raise ObservationError(
             f"{folder}: all cameras see everything above themselves, expected z up and camera frames with x right, y down, z "
             "forward; poses of OpenGL cameras (y up, z backward) are multiplied by diag(1, -1, -1, 1) from the right."
+        )
+    if table_box(np.concatenate(clouds), np.zeros(0)) is None:
+        raise ObservationError(
+            f"{folder}: the cameras see no level surface, expected a table or a floor and a world with z up; turn the poses so "
+            "that gravity points along -z."
         )
