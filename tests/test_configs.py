@@ -19,7 +19,7 @@ from vla3d.errors import ConfigError, DataError
 from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.offline_config import EvaluateConfig
-from vla3d.inspection.config import CamerasConfig, ViewConfig
+from vla3d.inspection.config import CamerasConfig, GraphConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
 from vla3d.policies.bridgevla_v1.convert import MAX_TEXT_TOKENS, ConvertCheckpointConfig
@@ -51,7 +51,7 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
     roots = {
         f"{name}.yaml"
-        for name in ("bench", "collect", "evaluate", "rollout", "serve", "train", "view", "view_cameras", "convert")
+        for name in ("bench", "collect", "evaluate", "graph", "rollout", "serve", "train", "view", "view_cameras", "convert")
     }
     roots |= {f"convert_{source}.yaml" for source in ("rlbench", "gembench", "bridgevla_real", "checkpoint")}
     # Run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py.
@@ -100,6 +100,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(composed("bench")) == names(BenchConfig)
     assert set(composed("view")) == names(ViewConfig)
     assert set(composed("view_cameras")) == names(CamerasConfig)
+    assert set(composed("graph")) == names(GraphConfig)
 
 
 def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
@@ -125,6 +126,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     lists = {key: tuple(value) for key, value in composed("convert_checkpoint").items() if isinstance(value, list)}
     built = build(ConvertCheckpointConfig, composed("convert_checkpoint") | lists | convert)
     assert built == ConvertCheckpointConfig(**convert)
+    graph = {"input": "open_drawer", "out": Path("x")}
+    assert build(GraphConfig, composed("graph") | graph) == GraphConfig(**graph)
 
 
 def test_shortcuts_reach_the_trainer() -> None:

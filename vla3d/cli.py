@@ -70,6 +70,12 @@ COMMANDS: dict[str, Command] = {
             )
         },
     ),
+    "graph": Command(
+        "make the scene graph of a simulated, recorded or photographed scene",
+        "vla3d.commands.graph:main",
+        "graph",
+        bare=("input",),
+    ),
     "serve": Command(
         "let a benchmark's own program ask a policy over HTTP",
         "vla3d.commands.serve:main",
