@@ -105,9 +105,6 @@ ROOM_ITEMS: tuple[Item, ...] = (
 PARTS = ("drawer", "door", "tabletop")
 SURFACES = ("floor", "table", "desk")
 
-PLURALS: dict[str, str] = {"box": "boxes", "shelf": "shelves", "bench": "benches"}
-"""Plurals that do not end in a plain s."""
-
 
 def items_of(kind: SceneKind) -> tuple[Item, ...]:
     """What scenes of a kind are furnished with.
@@ -127,8 +124,3 @@ def labels_of(kind: SceneKind) -> tuple[str, ...]:
     items = items_of(kind)
     parts = {item.part for item in items if item.part} | {"tabletop"} if kind == "room" else {"drawer"}
     return tuple(sorted({item.label for item in items if item.leg_room is None} | {str(part) for part in parts}))
-
-
-def plural(label: str) -> str:
-    """More than one of it."""
-    return PLURALS.get(label, f"{label}s")
