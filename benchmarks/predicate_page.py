@@ -15,9 +15,9 @@ COMMAND = "python benchmarks/predicate_page.py"
 INTRODUCTION = f"""# Predicates
 
 What the edges and states of a [scene graph](scene_graphs.md) say. Each is decided by geometry and stated tolerances; no
-language model takes part. A predicate is **true**, **false** or **undecided**: where a measured value lies inside a tolerance band, the
-answer is undecided and the graph gets no edge. Several conditions are joined by three-valued logic (Kleene): false if one is
-false, true if all are true, undecided otherwise.
+language model takes part. A predicate is **true**, **false** or **undecided**: where a measured value lies inside a tolerance
+band, the answer is undecided and the graph gets no edge. Several conditions are joined by three-valued logic (Kleene): false if
+one is false, true if all are true, undecided otherwise.
 
 Written by `{COMMAND}` from the table in `vla3d.scene_graphs.predicates`.
 
@@ -35,7 +35,8 @@ Written by `{COMMAND}` from the table in `vla3d.scene_graphs.predicates`.
 - A box counts as solid. What stands in a tray therefore touches it.
 - A part and the whole that it belongs to are not asked whether they touch, hold or stand on each other: `part_of` says how they
   belong together.
-- An object whose box may be too small because it was partly hidden is marked `incomplete`; its relations are those of the box.
+- An object whose box may be too small because it was partly hidden is marked `incomplete`; its relations are those of the box,
+  except where the table says otherwise.
 """
 
 

@@ -89,9 +89,7 @@ class Edges:
             raise DataError(f"Edge {self._say(wrong[0])}: got evidence of {value} views, expected 0 or more.")
         wrong = np.flatnonzero(self.subjects == self.objects)
         if len(wrong):
-            raise DataError(
-                f"Edge {self._say(wrong[0])}: got a node related to itself, expected two nodes; a state of one goes into its states."
-            )
+            raise DataError(f"Edge {self._say(wrong[0])}: got a node related to itself, expected two; what one is, is a state.")
         rows = np.stack([self.subjects, self.objects, self.predicates], axis=1)
         wrong = np.flatnonzero((rows[1:] == rows[:-1]).all(axis=1))
         if len(wrong):

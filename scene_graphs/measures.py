@@ -37,6 +37,7 @@ class Measures:
         self._ids = np.array([node.id for node in nodes], dtype=np.int64)
         self._wholes = np.array([-1 if node.part_of is None else node.part_of for node in nodes], dtype=np.int64)
         self._rgb = np.array([(np.nan,) * 3 if node.rgb is None else node.rgb for node in nodes]).reshape(-1, 3)
+        self.incomplete = np.array([node.incomplete for node in nodes], dtype=bool)
         self.openings = np.array([np.nan if node.opening is None else node.opening for node in nodes], dtype=np.float64)
         self.holding = np.array([0 if node.holding is None else (1 if node.holding else -1) for node in nodes], dtype=np.int8)
 

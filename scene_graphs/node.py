@@ -40,8 +40,8 @@ class SceneNode:
         holding: of a gripper: whether it is closed on something; None where that is unknown or has no meaning.
         states: words that hold of it now, sorted: ``"open"``, ``"closed"``, ``"held"``, and others of one's own.
         part_of: id of the whole that it is a part of.
-        incomplete: whether its outline was cut off in every view by the picture's border or by something before it, so that
-            the box may be too small.
+        incomplete: whether in every view the picture's border, or something before it, may hide that it reaches out of its
+            box.
         views: how many views saw it.
         attributes: further facts, JSON-able.
         points: some of its surface, world metres.

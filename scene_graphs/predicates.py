@@ -85,7 +85,7 @@ _TABLE = (
     ),
     Predicate(
         name="under",
-        definition="A's top is no higher than B's underside, their footprints overlap, and A's middle is lower; at any distance",
+        definition="A's top is no higher than B's underside, footprints overlap, and A's middle is lower; at any distance",
         bands=("contact", "overlap", "above"),
         frame=_GRAVITY,
         applies="things",
@@ -187,7 +187,7 @@ _TABLE = (
     ),
     Predicate(
         name="larger",
-        definition="A's box has more volume than B's",
+        definition="A's box has more volume than B's; undecided where the unseen part of an incomplete box could change that",
         bands=("larger",),
         frame=_NONE,
         applies="bodies",

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Int8
 
 from vla3d.scene_graphs.measures import Measures
 from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import FALSE, both, either
+from vla3d.scene_graphs.truth import FALSE, TRUE, UNDECIDED, both, either
 
 PairTruth = Int8[np.ndarray, "P"]
 
@@ -73,8 +73,10 @@ def behind(m: Measures, t: Tolerances) -> PairTruth:
 
 
 def larger(m: Measures, t: Tolerances) -> PairTruth:
-    """Its box has more volume."""
-    return only(m.bodies, t.larger(m.volume_ratio))
+    """Its box has more volume. The volume of an incomplete box is only known to be at least what was seen."""
+    truth = t.larger(m.volume_ratio)
+    unsure = ((truth == TRUE) & m.incomplete[m.objects]) | ((truth == FALSE) & m.incomplete[m.subjects])
+    return only(m.bodies, np.where(unsure, np.int8(UNDECIDED), truth))
 
 
 def same_colour(m: Measures, t: Tolerances) -> PairTruth:
