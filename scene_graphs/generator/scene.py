@@ -204,7 +204,7 @@ def _furnish(
     layout: Layout, config: GeneratorConfig, wanted: list[tuple[Item, tuple[str, ...]]], triple: Triple | None
 ) -> None:
     """Put down what is wanted, then things at random; large ones come first in rooms."""
-    rng, placed = layout.rng, []
+    rng, placed = layout.rng, list[int]()
     for number, (item, colors) in enumerate(wanted):
         levels = None
         if triple is not None and number == 1 and placed and triple[1] in ("on", "in", "under"):

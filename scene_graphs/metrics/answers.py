@@ -7,10 +7,8 @@ from collections.abc import Collection
 from vla3d.errors import DataError
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate("zero one two three four five six seven eight nine ten".split())
-}  # fmt: skip
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = {word: str(number) for number, word in enumerate(_WORDS)}
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

@@ -25,8 +25,8 @@ def cider_d(candidates: Mapping[str, str], references: Mapping[str, Sequence[str
 
     n-grams of 1 to 4 words are weighted by frequency times log inverse document frequency, a document being the set of one
     key's references. The candidate's weights are clipped to the reference's in the dot product, which is divided by both norms
-    and multiplied by a Gaussian of the difference in length (sigma 6 words); the mean over references and lengths is multiplied
-    by 10. Words are what spaces separate: tokenise first where a protocol does.
+    and multiplied by a Gaussian of the difference in length (in pairs of words, sigma 6); the mean over references and lengths
+    is multiplied by 10. Words are what spaces separate: tokenise first where a protocol does.
 
     Args:
         candidates: one caption for each key.
@@ -62,7 +62,7 @@ class _Weighted:
         for gram, count in grams.items():
             self.vectors[len(gram) - 1][gram] = count * (documents - math.log(max(1, frequency[gram])))
         self.norms = [math.sqrt(sum(value**2 for value in vector.values())) for vector in self.vectors]
-        # Its length counted in pairs of words, as the published program does.
+        # Counted in pairs of words, as the program does by which published figures were computed.
         self.length = sum(count for gram, count in grams.items() if len(gram) == 2)
 
     def similarity(self, other: "_Weighted") -> float:

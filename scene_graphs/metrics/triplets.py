@@ -7,41 +7,20 @@ import numpy as np
 from jaxtyping import Float
 
 from vla3d.errors import DataError
+from vla3d.scene_graphs.metrics.agreement import Counts
 
 Triplet = tuple[int, str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TripletScore:
-    """Counts of triplets, and what follows from them.
+class TripletScore(Counts):
+    """Triplets right, wrong and missed, and those that are neither right nor wrong.
 
     Attributes:
-        right: predicted and true.
-        wrong: predicted and false.
         open: predicted, and neither true nor false: they count neither for nor against.
-        missed: true and not predicted.
     """
 
-    right: int
-    wrong: int
-    open: int
-    missed: int
-
-    @property
-    def precision(self) -> float:
-        """Share of right ones among predictions that are right or wrong; 1 where there are none."""
-        return self.right / (self.right + self.wrong) if self.right + self.wrong else 1.0
-
-    @property
-    def recall(self) -> float:
-        """Share of true ones that were predicted; 1 where nothing is true."""
-        return self.right / (self.right + self.missed) if self.right + self.missed else 1.0
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 where both are 0."""
-        both = self.precision + self.recall
-        return 2 * self.precision * self.recall / both if both else 0.0
+    open: int = 0
 
     @property
     def hallucination_rate(self) -> float:
@@ -49,13 +28,10 @@ class TripletScore:
         count = self.right + self.wrong + self.open
         return self.wrong / count if count else 0.0
 
-    def __add__(self, other: "TripletScore") -> "TripletScore":
-        return TripletScore(
-            right=self.right + other.right,
-            wrong=self.wrong + other.wrong,
-            open=self.open + other.open,
-            missed=self.missed + other.missed,
-        )
+    def __add__(self, other: Counts) -> "TripletScore":
+        counts = super().__add__(other)
+        more = other.open if isinstance(other, TripletScore) else 0
+        return TripletScore(right=counts.right, wrong=counts.wrong, missed=counts.missed, open=self.open + more)
 
 
 def triplet_score(predicted: Iterable[Triplet], true: Collection[Triplet], undecided: Collection[Triplet] = ()) -> TripletScore:
@@ -115,17 +91,12 @@ def mean_recall(
     Returns:
         The recall of each predicate that is true somewhere.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[float]] = {}
     for scores, true in scenes:
         for triplet in set(true):
-            hit = scene_recall_hit(scores, triplet, k, graph_constraint=graph_constraint)
+            hit = scene_recall(scores, [triplet], k, graph_constraint=graph_constraint)
             found.setdefault(triplet[1], []).append(hit)
     return {predicate: float(np.mean(hits)) for predicate, hits in sorted(found.items())}
-
-
-def scene_recall_hit(scores: Mapping[Triplet, float], triplet: Triplet, k: int, *, graph_constraint: bool) -> int:
-    """Whether a triplet is among the best ``k``: 1 or 0."""
-    return int(scene_recall(scores, [triplet], k, graph_constraint=graph_constraint))
 
 
 def per_edge_ranks(
@@ -134,9 +105,9 @@ def per_edge_ranks(
 ) -> list[int]:  # fmt: skip
     """Ranks, from 0, of an edge's true triplets among all ``C R C`` products of its scores.
 
-    This is what "A@50" and "A@100" of 3DSSG papers count: it asks whether the right triplet is high among the answers for *this*
-    edge, so it is no recall of a scene. Of several true predicates each is ranked without the true ones before it, so that no
-    label is in another's way. Ties count against the prediction.
+    This is what "A@50" and "A@100" of 3DSSG papers count: it asks whether the right triplet is high among the answers for this
+    one edge, so it is no recall of a scene. Of several true predicates each is ranked without the true ones before it, so that
+    no label is in another's way. Ties count against the prediction.
 
     Args:
         subject: probability of each class for the subject.

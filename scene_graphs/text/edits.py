@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from vla3d.scene_graphs.generator.catalog import COLORS, SIZES
 from vla3d.scene_graphs.predicates import STATES
@@ -100,7 +100,13 @@ def _other_attributes(description: Description) -> Iterator[Description]:
         if value is not None:
             for other in VALUES[name]:
                 if other != value:
-                    yield replace(description, **{name: other})
+                    yield with_attribute(description, name, other)
+
+
+def with_attribute(description: Description, name: Attribute, value: str) -> Description:
+    """A description with another value of an attribute."""
+    changes: dict[str, Any] = {name: value}
+    return replace(description, **changes)
 
 
 def _other_things(claim: Related, speaker: Speaker, rng: random.Random) -> Iterator[tuple[EditKind, Claim]]:
