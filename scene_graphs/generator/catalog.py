@@ -88,7 +88,7 @@ FURNITURE: tuple[Item, ...] = (
     ),
     Item(label="cabinet", size=(0.45, 0.70, 0.85), places=("floor",), flat=True, part="door", wall=True),
     Item(label="lamp", size=(0.35, 0.35, 1.50), places=("floor",)),
-    Item(label="bin", size=(0.30, 0.30, 0.26), places=("floor", "under"), interior=Interior(), share=2),
+    Item(label="bin", size=(0.30, 0.30, 0.26), places=("floor", "under"), interior=Interior()),
     Item(label="crate", size=(0.45, 0.35, 0.28), places=("floor", "under"), interior=Interior(wall=0.012)),
     Item(label="plant", size=(0.35, 0.35, 0.70), places=("floor",)),
 )  # fmt: skip

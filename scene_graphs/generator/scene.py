@@ -64,7 +64,8 @@ class GeneratorConfig:
     @classmethod
     def usual(cls, kind: SceneKind) -> "GeneratorConfig":
         """With the compositions held out that every user of the generator holds out."""
-        return cls(kind=kind, holdout=default_holdout(kind))
+        least, most = (8, 12) if kind == "tabletop" else (10, 16)
+        return cls(kind=kind, least=least, most=most, holdout=default_holdout(kind))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,11 +190,11 @@ def _draw(config: GeneratorConfig, rng: random.Random, pair: Pair | None, triple
             item = parts.get(label) or items.get(label) or TABLE  # type: ignore[call-overload]
             wanted.append((item, _colors(config.holdout, item)))
     if config.kind == "tabletop":
-        length, width = 0.95 + 0.25 * rng.random(), 1.1 + 0.4 * rng.random()
+        length, width = 0.75 + 0.25 * rng.random(), 0.9 + 0.4 * rng.random()
         body = Body("table", (0.55, 0.0, -0.02), (length, width, 0.04), 0.0, kind="surface", color="brown")
         layout.add_floor(body, "top", Rectangle(0.55, 0.0, length / 2 - 0.02, width / 2 - 0.02, 0.0))
     else:
-        length, width = 3.6 + 1.4 * rng.random(), 3.6 + 1.4 * rng.random()
+        length, width = 3.0 + 1.2 * rng.random(), 3.0 + 1.2 * rng.random()
         body = Body("floor", (0.0, 0.0, -0.01), (length, width, 0.02), 0.0, kind="surface", color="gray")
         layout.add_floor(body, "floor", Rectangle(0.0, 0.0, length / 2, width / 2, 0.0))
     _furnish(layout, config, wanted, triple)

@@ -12,6 +12,7 @@ from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
 
 _UNKNOWN = np.array([0.6, 0.6, 0.6])
+_LIGHT = np.array([-0.36, 0.48, 0.80])
 # A ray starts a little off its surface, or rounding would let the surface hide itself.
 _OFF = 1e-4
 
@@ -26,7 +27,8 @@ class Sampling:
             other solids. 0 keeps points on all sides.
         dropout: share of the points that are lost besides.
         noise: standard deviation of positions, metres.
-        shading: standard deviation of colours, as a share of white.
+        shading: how much darker a side is that faces away from the light, as a share of its colour.
+        color_noise: standard deviation of colours, as a share of white.
 
     Raises:
         ConfigError: a number is out of range.
@@ -36,7 +38,8 @@ class Sampling:
     cameras: int = 3
     dropout: float = 0.1
     noise: float = 0.001
-    shading: float = 0.02
+    shading: float = 0.35
+    color_noise: float = 0.02
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -45,6 +48,7 @@ class Sampling:
             ("dropout", 0, 0.99),
             ("noise", 0, 1),
             ("shading", 0, 1),
+            ("color_noise", 0, 1),
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):
@@ -91,7 +95,8 @@ def sample_points(graph: SceneGraph, seed: int, sampling: Sampling | None = None
     if sampling.cameras:
         kept &= _seen(position, normal, placed, _camera_positions(position, sampling.cameras))
     position = position + rng.normal(size=position.shape) * sampling.noise
-    shaded = np.concatenate(colors) + rng.normal(size=(len(position), 1)) * sampling.shading
+    dark = sampling.shading * (1 - (normal @ _LIGHT).clip(min=0.0))
+    shaded = np.concatenate(colors) * (1 - dark)[:, None] + rng.normal(size=(len(position), 1)) * sampling.color_noise
     return ScenePoints(
         points=position[kept].astype(np.float32),
         colors=np.round(255 * shaded[kept].clip(0.0, 1.0)).astype(np.uint8),

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from itertools import combinations
 
+import numpy as np
+
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import UNKNOWN, SceneNode
@@ -47,10 +49,14 @@ class Namer:
 
     Args:
         facts: of the graph.
+
+    Attributes:
+        edges: those worth a sentence.
     """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        self.edges = worthy_edges(facts.graph)
         self._plain: dict[int, tuple[Description, ...]] = {}
 
     def plain(self, node_id: int) -> tuple[Description, ...]:
@@ -73,15 +79,13 @@ class Namer:
             rng: chooses among anchors.
             most: how many.
         """
-        graph = self.facts.graph
-        node = graph.node(node_id)
+        node = self.facts.graph.node(node_id)
         if not can_be_named(node):
             return []
-        edges = [edge for edge in graph.edges_of(subject=node_id) if edge.predicate in SPOKEN]
         found: list[Description] = []
-        for edge in shuffled(edges, rng):
+        for edge in shuffled([edge for edge in self.edges if edge.subject == node_id], rng):
             anchor = self.shortest(edge.object)
-            if anchor is None or not worth_saying(graph, edge):
+            if anchor is None:
                 continue
             for base in plain_descriptions(node):
                 candidate = Description(
@@ -100,17 +104,25 @@ class Namer:
         return found
 
 
-def worth_saying(graph: SceneGraph, edge: Edge) -> bool:
-    """Whether an edge is news: not that of a part and its whole, nor that a thing touches the floor, or what is on it."""
-    subject, target = graph.node(edge.subject), graph.node(edge.object)
-    if (
-        edge.predicate not in SPOKEN
-        or subject.kind == "surface"
-        or subject.id == target.part_of
-        or target.id == subject.part_of
-    ):
-        return False
-    return edge.predicate != "touching" or target.kind != "surface"
+def worthy_edges(graph: SceneGraph) -> list[Edge]:
+    """Edges that are news.
+
+    Left out are those of a part and its whole, those of a surface as the subject, that a thing touches a surface, and that
+    things touch or are near of which one is on or in the other.
+    """
+    stacked = {frozenset((edge.subject, edge.object)) for name in ("on", "in") for edge in graph.edges_of(predicate=name)}
+    wholes = {frozenset((node.id, node.part_of)) for node in graph.nodes if node.part_of is not None}
+    surfaces = {node.id for node in graph.nodes if node.kind == "surface"}
+    spoken = [number for number, name in enumerate(graph.edges.vocabulary) if name in SPOKEN]
+    found = []
+    for edge in graph.edges.take(np.isin(graph.edges.predicates, spoken)):
+        pair = frozenset((edge.subject, edge.object))
+        if edge.subject in surfaces or pair in wholes:
+            continue
+        if edge.predicate in ("touching", "near") and (edge.object in surfaces or pair in stacked):
+            continue
+        found.append(edge)
+    return found
 
 
 def shuffled(edges: list[Edge], rng: random.Random) -> list[Edge]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.text.checker import Facts, check
 from vla3d.scene_graphs.text.claims import All, Claim, Count, Description, Exists, Has, Related
-from vla3d.scene_graphs.text.describing import Namer, attributes_of, can_be_named, plain_descriptions, shuffled, worth_saying
+from vla3d.scene_graphs.text.describing import Namer, attributes_of, can_be_named, plain_descriptions, shuffled
 from vla3d.scene_graphs.text.render import name, say
 from vla3d.scene_graphs.text.sentence import Sentence, sentence
 from vla3d.scene_graphs.truth import TRUE
@@ -80,8 +80,7 @@ class Speaker:
     def related(self, most: int) -> list[Related]:
         """True claims about two things that each have a name of their own."""
         found: list[Related] = []
-        edges = [edge for edge in self._graph.edges if worth_saying(self._graph, edge)]
-        for edge in shuffled(edges, self._rng):
+        for edge in shuffled(self.namer.edges, self._rng):
             if len(found) == most:
                 break
             subject, target = self.namer.shortest(edge.subject), self.namer.shortest(edge.object)
