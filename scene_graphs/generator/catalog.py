@@ -65,7 +65,7 @@ TABLE = Item(label="table", size=(1.2, 0.8, 0.74), places=("floor",), leg_room=0
 TABLETOP_ITEMS: tuple[Item, ...] = (
     Item(label="block", size=(0.06, 0.06, 0.06), places=_ANY, flat=True),
     Item(label="ball", size=(0.07, 0.07, 0.07), places=_ANY),
-    Item(label="cup", size=(0.08, 0.08, 0.10), places=_ANY),
+    Item(label="cup", size=(0.10, 0.075, 0.10), places=_ANY),
     Item(label="can", size=(0.07, 0.07, 0.11), places=_ANY, flat=True),
     Item(label="bottle", size=(0.07, 0.07, 0.22), places=_ON),
     Item(label="book", size=(0.20, 0.15, 0.03), places=_ON, flat=True),
@@ -95,7 +95,7 @@ FURNITURE: tuple[Item, ...] = (
 ROOM_ITEMS: tuple[Item, ...] = (
     Item(label="book", size=(0.24, 0.18, 0.04), places=_ANY, flat=True),
     Item(label="box", size=(0.28, 0.20, 0.18), places=("top", "inside", "under"), flat=True),
-    Item(label="cup", size=(0.09, 0.09, 0.11), places=_ANY),
+    Item(label="cup", size=(0.115, 0.085, 0.11), places=_ANY),
     Item(label="vase", size=(0.14, 0.14, 0.28), places=_ON),
     Item(label="ball", size=(0.20, 0.20, 0.20), places=("floor", "inside", "under")),
     Item(label="monitor", size=(0.16, 0.50, 0.36), places=_ON),
