@@ -26,7 +26,7 @@ SceneSplit = Literal["train", "validation", "test", "test_attributes", "test_rel
 SPLITS: tuple[str, ...] = get_args(SceneSplit)
 
 _ATTEMPTS = 400
-_REPEATS = 0.35
+_REPEATS = 0.3
 _SURFACE_COLORS = {"floor": "gray", "table": "brown", "desk": "brown"}
 _VIEWPOINTS: dict[SceneKind, Viewpoint] = {"tabletop": Viewpoint(), "room": Viewpoint(name="door")}
 
