@@ -3,8 +3,8 @@
     python benchmarks/scene_graph_builder.py [--scenes 500] [--seed 0] [--out runs/scene_graphs.jsonl]
 
 Each scene is an episode of one of the tasks, in turn, with the scripted expert's first few actions done, so that things are
-held, stacked, put away and opened. Its four images become graphs in two ways: with instance masks, and by clustering alone. A line of
-``--out`` holds one scene; scenes that it holds are not done again. Where the truth is undecided nothing is counted.
+held, stacked, put away and opened. Its four images become graphs in two ways: with instance masks, and by clustering alone. A
+line of ``--out`` holds one scene; scenes that it holds are not done again. Where the truth is undecided nothing is counted.
 """
 
 import argparse
