@@ -28,7 +28,7 @@ SPLITS: tuple[str, ...] = get_args(SceneSplit)
 _ATTEMPTS = 400
 _REPEATS = 0.3
 _SURFACE_COLORS = {"floor": "gray", "table": "brown", "desk": "brown"}
-_VIEWPOINTS: dict[SceneKind, Viewpoint] = {"tabletop": Viewpoint(), "room": Viewpoint(name="door")}
+_VIEWPOINTS: dict[SceneKind, Viewpoint] = {"tabletop": Viewpoint(), "room": Viewpoint(name="entrance")}
 
 
 @dataclass(frozen=True, kw_only=True)
