@@ -116,6 +116,11 @@ def read_records(path: Path) -> dict[tuple[str, int], Mapping[str, Any]]:
     return found
 
 
+def cut_off(path: Path) -> bool:
+    """Whether a file's last line has no end."""
+    return path.exists() and not path.read_text().endswith("\n") and path.stat().st_size > 0
+
+
 def report(records: list[Mapping[str, Any]]) -> str:
     """Tables of all scenes."""
     lines = [
@@ -180,6 +185,7 @@ def main() -> None:
             continue
         env = BUILT_IN[task].load()()
         with options.out.open("a") as file:
+            file.write("\n" if cut_off(options.out) else "")
             for seed in todo:
                 file.write(json.dumps(judge_scene(env, seed)) + "\n")
                 file.flush()

@@ -37,7 +37,7 @@ def with_evidence(
     """
     position = {node.id: row for row, node in enumerate(nodes)}
     ends = [np.array([position[int(node_id)] for node_id in ids], dtype=np.int64) for ids in (edges.subjects, edges.objects)]
-    wanted = _keys(edges.predicates, *ends, len(nodes))
+    wanted = _keys(edges.predicates, ends[0], ends[1], len(nodes))
     pairs = np.unique(np.sort(np.stack(ends, axis=1), axis=1), axis=0)
     votes = {TRUE: np.zeros(len(edges), dtype=np.int64), FALSE: np.zeros(len(edges), dtype=np.int64)}
     for view in sorted({name for boxes in boxes_by_view.values() for name in boxes}):
