@@ -1,7 +1,5 @@
 """Sliding a block onto a target: when the goal holds, and that a push takes the block there and nowhere else."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
@@ -10,13 +8,13 @@ from vla3d.envs.tabletop.colors import COLOR_NAMES
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.expert import RETREAT_HEIGHT, top_down
 from vla3d.envs.tabletop.motion import MotionExecutor
-from vla3d.envs.tabletop.objects import ROUND_BLOCK_HEIGHT, ROUND_BLOCK_RADIUS
+from vla3d.envs.tabletop.objects import ROUND_BLOCK_HEIGHT, ROUND_BLOCK_RADIUS, TARGET_EDGE
 from vla3d.envs.tabletop.placement import TablePose
 from vla3d.envs.tabletop.pushing import RUN_UP, Push
 from vla3d.envs.tabletop.robot import FINGER_TRAVEL
 from vla3d.envs.tabletop.scene import WORKSPACE, new_scene
 from vla3d.envs.tabletop.tasks.base import Scenario
-from vla3d.envs.tabletop.tasks.slide_block_to_target import BLOCK, SPAWN, TARGETS, SlideBlockToTarget
+from vla3d.envs.tabletop.tasks.slide_block_to_target import BLOCK, DISTANCE, SPAWN, TARGETS, SlideBlockToTarget
 from vla3d.envs.tabletop.world import World
 from vla3d.types import KeyframeAction
 
@@ -112,12 +110,29 @@ def test_what_is_drawn() -> None:
     drawn = [task.draw(rng, int(rng.integers(task.num_variations))) for _ in range(300)]
     places = np.array([[[pose.x, pose.y, pose.yaw] for pose in scenario.poses] for scenario in drawn])
     assert np.ptp(SPAWN.x) >= 0.25 and np.ptp(SPAWN.y) >= 0.50 and SPAWN.yaw >= np.pi / 4
-    for index in range(places.shape[1]):
-        assert (np.ptp(places[:, index], axis=0) > [0.27, 0.45, 0.45 * np.pi]).all(), "the whole range is used"
-    for first, second in combinations(range(places.shape[1]), 2):
-        assert np.linalg.norm(places[:, first, :2] - places[:, second, :2], axis=1).min() >= 0.12
+    *targets, block = places.transpose(1, 0, 2)
+    for target in targets:
+        assert (np.ptp(target, axis=0) > [0.36, 0.50, 0.45 * np.pi]).all(), "the whole range is used"
+        np.testing.assert_array_equal(target[:, 2], block[:, 2])
+    assert (np.ptp(block, axis=0) > [0.24, 0.38, 0.45 * np.pi]).all()
     for scenario in drawn:
         assert len(set(scenario.colors)) == 4, "the block has a colour of its own"
+
+
+def test_targets_lie_on_different_sides_of_the_block() -> None:
+    task, rng = SlideBlockToTarget(), np.random.default_rng(0)
+    sides, away = [], []
+    for _ in range(300):
+        *targets, block = task.draw(rng, 0).poses
+        offsets = np.array([[target.x - block.x, target.y - block.y] for target in targets])
+        turns = (np.arctan2(offsets[:, 1], offsets[:, 0]) - block.yaw) / (np.pi / 2)
+        np.testing.assert_allclose(turns, turns.round(), atol=1e-9)
+        assert len(set(turns.round() % 4)) == len(targets)
+        sides += list(turns.round() % 4)
+        away += list(np.linalg.norm(offsets, axis=1))
+    assert DISTANCE[0] <= min(away) and max(away) <= DISTANCE[1]
+    assert min(away) > ROUND_BLOCK_RADIUS + TARGET_EDGE / 2 + 0.02, "the block touches no target at first"
+    assert min(np.bincount(np.int64(sides))) > 150, "no side is rare"
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
@@ -161,10 +176,11 @@ def test_a_sloppy_hand_pushes_well_enough(beside: float, turn: float) -> None:
     assert np.linalg.norm(world.position(BLOCK)[:2] - [goal.x, goal.y]) < 0.01
 
 
-def test_the_block_is_not_wedged_fast_near_the_base(env: TabletopEnv) -> None:
+@pytest.mark.parametrize("seed", [101, 204, 206, 255, 365])
+def test_the_block_is_not_wedged_fast_near_the_base(env: TabletopEnv, seed: int) -> None:
     """There the arm is folded up and its hand sinks most under the push."""
-    env.reset(seed=1130507587)
-    assert env.world.position(BLOCK)[0] < 0.39
+    env.reset(seed=seed)
+    assert env.world.position(BLOCK)[0] < 0.375
     assert last_result(env).success
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.expert import stay
-from vla3d.envs.tabletop.objects import ROUND_BLOCK_HEIGHT, ROUND_BLOCK_RADIUS, TARGET_EDGE, add_round_block, add_target
-from vla3d.envs.tabletop.placement import Footprint, SpawnRange, draw_layout
+from vla3d.envs.tabletop.objects import ROUND_BLOCK_HEIGHT, ROUND_BLOCK_RADIUS, add_round_block, add_target
+from vla3d.envs.tabletop.placement import SpawnRange, TablePose
 from vla3d.envs.tabletop.pushing import Push
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
 from vla3d.envs.tabletop.world import World
@@ -19,23 +19,26 @@ NUM_TARGETS = 3
 TARGETS: tuple[str, ...] = tuple(f"target_{index}" for index in range(NUM_TARGETS))
 BLOCK = "round_block"
 
-SPAWN = SpawnRange(x=(0.36, 0.66), y=(-0.25, 0.25), yaw=np.pi / 4)
+SPAWN = SpawnRange(x=(0.30, 0.70), y=(-0.28, 0.28), yaw=np.pi / 4)
 """Where the middles of block and targets are: a target's corners, too, stay in the workspace."""
 
-CLEARANCE = 0.02
-"""Least gap between any two of them, metres: centres are 13.5 cm apart or more."""
+DISTANCE = (0.14, 0.19)
+"""From the block's middle to a target's, metres; at the least of it there are 2.5 cm between the two."""
 
+_BLOCK_SPAWN = SpawnRange(x=(0.36, 0.64), y=(-0.22, 0.22), yaw=SPAWN.yaw)
+_MAX_LAYOUTS = 10_000
 GOAL_DISTANCE = 0.02
 _NEAR = 0.03
 _RESTING_SPEED = 0.02
 _ON_THE_TABLE = 0.003
 
-_BLOCK_FOOTPRINT = Footprint(half=ROUND_BLOCK_RADIUS, spawn=SPAWN)
-_TARGET_FOOTPRINT = Footprint(half=TARGET_EDGE / 2, spawn=SPAWN)
-
 
 class SlideBlockToTarget(TabletopTask):
-    """A block too wide to be gripped and three flat targets; the goal is the block at rest within 2 cm of the named one."""
+    """A block too wide to be gripped and three flat targets; the goal is the block at rest within 2 cm of the named one.
+
+    The targets lie on three of the four sides of the block, as in RLBench's task of this name, at distances of their own; the
+    whole is turned and shifted.
+    """
 
     name = "slide_block_to_target"
     instances = (*TARGETS, BLOCK)
@@ -61,7 +64,7 @@ class SlideBlockToTarget(TabletopTask):
 
     def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
         """Draw colours and places; the block has a colour that no target has."""
-        block, *targets = draw_layout(rng, [_BLOCK_FOOTPRINT, *[_TARGET_FOOTPRINT] * NUM_TARGETS], CLEARANCE)
+        block, *targets = draw_cross(rng)
         *colors, block_color = distinct_colors(rng, NUM_TARGETS + 1, [variation])
         named = name_one(rng, colors, [*targets, block])
         return replace(named, colors=(*named.colors, block_color))
@@ -103,3 +106,15 @@ class SlideBlockToTarget(TabletopTask):
     def _way(world: World, candidate: int) -> Float[np.ndarray, "2"]:
         """From the block's centre to the target's, metres along the table."""
         return world.position(TARGETS[candidate])[:2] - world.position(BLOCK)[:2]
+
+
+def draw_cross(rng: np.random.Generator) -> list[TablePose]:
+    """Poses of the block and of targets on sides of it, each turned as the whole is."""
+    for _ in range(_MAX_LAYOUTS):
+        block = _BLOCK_SPAWN.draw(rng)
+        sides = block.yaw + np.pi / 2 * rng.permutation(4)[:NUM_TARGETS]
+        away = rng.uniform(*DISTANCE, size=NUM_TARGETS)
+        places = np.array([block.x, block.y]) + away[:, None] * np.column_stack([np.cos(sides), np.sin(sides)])
+        if all(SPAWN.x[0] <= x <= SPAWN.x[1] and SPAWN.y[0] <= y <= SPAWN.y[1] for x, y in places):
+            return [block, *(TablePose(float(x), float(y), block.yaw) for x, y in places)]
+    raise RuntimeError(f"no place for {NUM_TARGETS} targets around the block: the spawn ranges are too small")
