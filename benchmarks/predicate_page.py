@@ -1,4 +1,4 @@
-"""The page of the predicates: docs/predicates.md, written from the table in `vla3d.scene_graphs.predicates`.
+"""The page of the predicates: docs/predicates.md, written from the table in `vla3d.scene_graphs.predicates.table`.
 
 python benchmarks/predicate_page.py [--out docs]
 """
@@ -7,8 +7,8 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from vla3d.scene_graphs.predicates import APPLIES, PREDICATES, Predicate
-from vla3d.scene_graphs.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.table import APPLIES, PREDICATES, Predicate
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
 
 COMMAND = "python benchmarks/predicate_page.py"
 
@@ -19,7 +19,7 @@ language model takes part. A predicate is **true**, **false** or **undecided**: 
 band, the answer is undecided and the graph gets no edge. Several conditions are joined by three-valued logic (Kleene): false if
 one is false, true if all are true, undecided otherwise.
 
-Written by `{COMMAND}` from the table in `vla3d.scene_graphs.predicates`.
+Written by `{COMMAND}` from the table in `vla3d.scene_graphs.predicates.table`.
 
 ## Conventions
 

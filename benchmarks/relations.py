@@ -14,10 +14,10 @@ from datetime import date
 
 import numpy as np
 
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import PREDICATES
-from vla3d.scene_graphs.relations import relate
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.predicates.table import PREDICATES
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 
 def scene(count: int, seed: int = 0) -> list[SceneNode]:

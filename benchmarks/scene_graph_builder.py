@@ -23,15 +23,15 @@ from vla3d.envs.registration import BUILT_IN
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.scene_nodes import SLIDES, scene_nodes
 from vla3d.evaluation.statistics import wilson_interval
-from vla3d.scene_graphs.build import graph_of
-from vla3d.scene_graphs.builder import BuilderConfig, SceneGraphBuilder
-from vla3d.scene_graphs.clustering import ClusterConfig, with_clusters
+from vla3d.scene_graphs.building.builder import BuilderConfig, SceneGraphBuilder
+from vla3d.scene_graphs.building.clustering import ClusterConfig, with_clusters
+from vla3d.scene_graphs.building.gripper import GripperReading
+from vla3d.scene_graphs.building.known_boxes import graph_of
+from vla3d.scene_graphs.building.memory import GRIPPER_ID, TABLE_ID
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.gripper import GripperReading
-from vla3d.scene_graphs.memory import GRIPPER_ID, TABLE_ID
 from vla3d.scene_graphs.metrics import Counts, match_nodes, object_counts, state_counts, triplet_counts
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
+from vla3d.scene_graphs.predicates.relations import relate
 from vla3d.seeding import scene_seed
 from vla3d.types import Observation
 

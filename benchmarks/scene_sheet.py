@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.generator.catalog import SceneKind
 from vla3d.scene_graphs.generator.scene import SPLITS, GeneratedScene, GeneratorConfig, generate
 from vla3d.scene_graphs.generator.surface import Sampling, ScenePoints, sample_points
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
+from vla3d.scene_graphs.shapes.boxes import Boxes
 from vla3d.scene_graphs.text.sentences import Speaker
 
 KINDS: tuple[SceneKind, ...] = ("tabletop", "room")

@@ -15,50 +15,50 @@ if __name__ != "vla3d.scene_graphs":
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vla3d.scene_graphs.boxes import OrientedBox as OrientedBox
-    from vla3d.scene_graphs.build import graph_of as graph_of
-    from vla3d.scene_graphs.builder import SceneGraphBuilder as SceneGraphBuilder
+    from vla3d.scene_graphs.building.builder import SceneGraphBuilder as SceneGraphBuilder
+    from vla3d.scene_graphs.building.known_boxes import graph_of as graph_of
     from vla3d.scene_graphs.delta import GraphDelta as GraphDelta
     from vla3d.scene_graphs.delta import graph_delta as graph_delta
     from vla3d.scene_graphs.edges import Edge as Edge
     from vla3d.scene_graphs.edges import Edges as Edges
-    from vla3d.scene_graphs.files import read_graph as read_graph
-    from vla3d.scene_graphs.files import write_graph as write_graph
+    from vla3d.scene_graphs.exchange.files import read_graph as read_graph
+    from vla3d.scene_graphs.exchange.files import write_graph as write_graph
+    from vla3d.scene_graphs.exchange.nx import from_networkx as from_networkx
+    from vla3d.scene_graphs.exchange.nx import to_networkx as to_networkx
+    from vla3d.scene_graphs.exchange.pyg import from_data as from_data
+    from vla3d.scene_graphs.exchange.pyg import from_hetero as from_hetero
+    from vla3d.scene_graphs.exchange.pyg import to_data as to_data
+    from vla3d.scene_graphs.exchange.pyg import to_hetero as to_hetero
     from vla3d.scene_graphs.graph import SceneGraph as SceneGraph
     from vla3d.scene_graphs.node import SceneNode as SceneNode
-    from vla3d.scene_graphs.nx import from_networkx as from_networkx
-    from vla3d.scene_graphs.nx import to_networkx as to_networkx
-    from vla3d.scene_graphs.predicates import PREDICATES as PREDICATES
-    from vla3d.scene_graphs.pyg import from_data as from_data
-    from vla3d.scene_graphs.pyg import from_hetero as from_hetero
-    from vla3d.scene_graphs.pyg import to_data as to_data
-    from vla3d.scene_graphs.pyg import to_hetero as to_hetero
-    from vla3d.scene_graphs.relations import relate as relate
-    from vla3d.scene_graphs.tolerances import Tolerances as Tolerances
-    from vla3d.scene_graphs.viewpoint import Viewpoint as Viewpoint
+    from vla3d.scene_graphs.predicates.relations import relate as relate
+    from vla3d.scene_graphs.predicates.table import PREDICATES as PREDICATES
+    from vla3d.scene_graphs.predicates.tolerances import Tolerances as Tolerances
+    from vla3d.scene_graphs.predicates.viewpoint import Viewpoint as Viewpoint
+    from vla3d.scene_graphs.shapes.boxes import OrientedBox as OrientedBox
 
 _HOMES = {
     "Edge": "edges",
     "Edges": "edges",
     "GraphDelta": "delta",
-    "OrientedBox": "boxes",
-    "PREDICATES": "predicates",
+    "OrientedBox": "shapes.boxes",
+    "PREDICATES": "predicates.table",
     "SceneGraph": "graph",
-    "SceneGraphBuilder": "builder",
+    "SceneGraphBuilder": "building.builder",
     "SceneNode": "node",
-    "Tolerances": "tolerances",
-    "Viewpoint": "viewpoint",
-    "from_data": "pyg",
-    "from_hetero": "pyg",
-    "from_networkx": "nx",
+    "Tolerances": "predicates.tolerances",
+    "Viewpoint": "predicates.viewpoint",
+    "from_data": "exchange.pyg",
+    "from_hetero": "exchange.pyg",
+    "from_networkx": "exchange.nx",
     "graph_delta": "delta",
-    "graph_of": "build",
-    "read_graph": "files",
-    "relate": "relations",
-    "to_data": "pyg",
-    "to_hetero": "pyg",
-    "to_networkx": "nx",
-    "write_graph": "files",
+    "graph_of": "building.known_boxes",
+    "read_graph": "exchange.files",
+    "relate": "predicates.relations",
+    "to_data": "exchange.pyg",
+    "to_hetero": "exchange.pyg",
+    "to_networkx": "exchange.nx",
+    "write_graph": "exchange.files",
 }
 __all__ = [*_HOMES]
 

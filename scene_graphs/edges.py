@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vla3d.errors import DataError, unknown_name
-from vla3d.scene_graphs.predicates import RELATIONS
+from vla3d.scene_graphs.predicates.table import RELATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 from vla3d.errors import DataError, unknown_name
 from vla3d.scene_graphs.edges import Edge, Edges
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import RELATIONS
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.table import RELATIONS
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

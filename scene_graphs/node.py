@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from vla3d.errors import DataError, unknown_name
-from vla3d.scene_graphs.boxes import OrientedBox
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 NodeKind = Literal["object", "part", "surface", "gripper"]
 KINDS: tuple[str, ...] = get_args(NodeKind)

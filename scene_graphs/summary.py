@@ -8,7 +8,7 @@ import numpy as np
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import PREDICATES
+from vla3d.scene_graphs.predicates.table import PREDICATES
 
 TELLING = ("held_by", "in", "on", "inside_gripper")
 """Predicates that are worth an arrow whenever they hold, the most telling first."""

@@ -8,13 +8,13 @@ from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.objects import DRAWER_TRAVEL, HANDLE_CLEARANCE, HANDLE_RADIUS
 from vla3d.envs.tabletop.scene import TABLE_CENTER, TABLE_SIZE, TABLE_THICKNESS
 from vla3d.envs.tabletop.world import BACKGROUND_ID, FIRST_OBJECT_ID, ROBOT_ID, World
-from vla3d.scene_graphs.articulation import Slide
-from vla3d.scene_graphs.boxes import OrientedBox, matrix_to_quaternion
+from vla3d.scene_graphs.building.articulation import Slide
+from vla3d.scene_graphs.building.gripper import GripperReading, gripper_node
+from vla3d.scene_graphs.building.labels import InstanceLabel, labels_of_names
+from vla3d.scene_graphs.building.surfaces import TABLE_LABEL
 from vla3d.scene_graphs.colors import color_name, lab
-from vla3d.scene_graphs.gripper import GripperReading, gripper_node
-from vla3d.scene_graphs.labels import InstanceLabel, labels_of_names
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.surfaces import TABLE_LABEL
+from vla3d.scene_graphs.shapes.boxes import OrientedBox, matrix_to_quaternion
 
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
 SLIDES = {"drawer": Slide(closed=HANDLE_CLEARANCE + HANDLE_RADIUS, travel=DRAWER_TRAVEL)}

@@ -7,7 +7,7 @@ from vla3d.errors import ConfigError, unknown_name
 from vla3d.scene_graphs.colors import PALETTE
 from vla3d.scene_graphs.generator.catalog import COLORS, SceneKind, labels_of
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.predicates import PREDICATES, RELATIONS
+from vla3d.scene_graphs.predicates.table import PREDICATES, RELATIONS
 
 Pair = tuple[str, str]
 Triple = tuple[str, str, str]

@@ -9,8 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from vla3d.errors import ConfigError, unknown_name
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.colors import PALETTE, color_name, lab
 from vla3d.scene_graphs.generator.catalog import FURNITURE, TABLE, Item, SceneKind, items_of, labels_of
 from vla3d.scene_graphs.generator.holdout import Holdout, Pair, Triple, default_holdout
@@ -18,7 +17,8 @@ from vla3d.scene_graphs.generator.layout import Body, Layout
 from vla3d.scene_graphs.generator.rectangles import Rectangle
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.seeding import Split as SeedSplit
 from vla3d.seeding import scene_seed
 

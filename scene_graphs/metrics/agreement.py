@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from vla3d.scene_graphs.boxes import Boxes, OrientedBox
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.polygons import areas, common_areas
-from vla3d.scene_graphs.predicates import STATES
-from vla3d.scene_graphs.relations import Relations
-from vla3d.scene_graphs.truth import FALSE, TRUE
+from vla3d.scene_graphs.predicates.relations import Relations
+from vla3d.scene_graphs.predicates.table import STATES
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
+from vla3d.scene_graphs.shapes.boxes import Boxes, OrientedBox
+from vla3d.scene_graphs.shapes.polygons import areas, common_areas
 
 LEAST_IOU = 0.25
 """Boxes with at least this intersection over union can be of the same thing."""

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from vla3d.errors import DataError
-from vla3d.scene_graphs.boxes import Boxes, OrientedBox
-from vla3d.scene_graphs.polygons import common_areas
+from vla3d.scene_graphs.shapes.boxes import Boxes, OrientedBox
+from vla3d.scene_graphs.shapes.polygons import common_areas
 
 _THINNEST = 1e-12
 

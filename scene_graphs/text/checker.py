@@ -13,11 +13,11 @@ from vla3d.errors import DataError
 from vla3d.scene_graphs.colors import PALETTE, lab
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import UNKNOWN
-from vla3d.scene_graphs.predicates import PREDICATES, STATES
-from vla3d.scene_graphs.relations import Relations, relate
+from vla3d.scene_graphs.predicates.relations import Relations, relate
+from vla3d.scene_graphs.predicates.table import PREDICATES, STATES
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE, UNDECIDED
 from vla3d.scene_graphs.text.claims import All, Attribute, Claim, Count, Description, Exists, Has, Related
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE, UNDECIDED
 
 # Rules that leave out a part and the whole it belongs to, and those that ask only of movable subjects.
 _STRANGERS = frozenset({"on", "in", "under", "near", "touching", "supported_by"})

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from vla3d.errors import ConfigError, unknown_name
-from vla3d.scene_graphs.predicates import RELATIONS
+from vla3d.scene_graphs.predicates.table import RELATIONS
 
 Attribute = Literal["color", "size", "state"]
 ATTRIBUTES: tuple[Attribute, ...] = ("size", "state", "color")

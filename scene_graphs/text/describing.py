@@ -9,7 +9,7 @@ import numpy as np
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import UNKNOWN, SceneNode
-from vla3d.scene_graphs.predicates import STATES
+from vla3d.scene_graphs.predicates.table import STATES
 from vla3d.scene_graphs.text.checker import Facts
 from vla3d.scene_graphs.text.claims import Attribute, Description
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from vla3d.scene_graphs.generator.catalog import COLORS, SIZES
-from vla3d.scene_graphs.predicates import STATES
+from vla3d.scene_graphs.predicates.table import STATES
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
 from vla3d.scene_graphs.text.checker import check
 from vla3d.scene_graphs.text.claims import ATTRIBUTES, All, Attribute, Claim, Count, Description, Exists, Has, Related
 from vla3d.scene_graphs.text.describing import SPOKEN
 from vla3d.scene_graphs.text.sentences import Speaker
-from vla3d.scene_graphs.truth import FALSE, TRUE
 
 EditKind = Literal["attribute", "relation", "swap", "object", "binding", "count"]
 EDITS: tuple[str, ...] = get_args(EditKind)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vla3d.scene_graphs.graph import SceneGraph
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
 from vla3d.scene_graphs.text.checker import Facts, check
 from vla3d.scene_graphs.text.claims import All, Description
 from vla3d.scene_graphs.text.negatives import ContrastPair, Scene
@@ -13,7 +14,6 @@ from vla3d.scene_graphs.text.render import Rendered, ask, ask_how_many, ask_what
 from vla3d.scene_graphs.text.sentence import Span, ground
 from vla3d.scene_graphs.text.sentences import Speaker
 from vla3d.scene_graphs.text.words import number_word
-from vla3d.scene_graphs.truth import FALSE, TRUE
 
 QuestionKind = Literal["yes_no", "count", "attribute", "relation"]
 _STYLES = 2**31

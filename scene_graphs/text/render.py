@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vla3d.errors import DataError
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
 from vla3d.scene_graphs.text import words
 from vla3d.scene_graphs.text.claims import All, Attribute, Claim, Count, Description, Exists, Has, Related, predicates_in
-from vla3d.scene_graphs.viewpoint import Viewpoint
 
 Role = Literal["object", "attribute", "predicate"]
 _SLOT = re.compile(r"\{(\w+)\}")

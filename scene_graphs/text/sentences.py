@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterator
 
 from vla3d.scene_graphs.graph import SceneGraph
+from vla3d.scene_graphs.predicates.truth import TRUE
 from vla3d.scene_graphs.text.checker import Facts, check
 from vla3d.scene_graphs.text.claims import All, Claim, Count, Description, Exists, Has, Related
 from vla3d.scene_graphs.text.describing import Namer, attributes_of, can_be_named, plain_descriptions, shuffled
 from vla3d.scene_graphs.text.render import name, say
 from vla3d.scene_graphs.text.sentence import Sentence, sentence
-from vla3d.scene_graphs.truth import TRUE
 
 _STYLES = 2**31
 

@@ -1,6 +1,6 @@
 """The words: how predicates, attributes and numbers are said, and the patterns of sentences."""
 
-from vla3d.scene_graphs.predicates import PREDICATES
+from vla3d.scene_graphs.predicates.table import PREDICATES
 
 PHRASES: dict[str, tuple[str, ...]] = {
     "on": ("on", "on top of"),

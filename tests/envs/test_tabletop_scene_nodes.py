@@ -10,12 +10,12 @@ from vla3d.envs.registration import BUILT_IN
 from vla3d.envs.tabletop.env import TabletopEnv
 from vla3d.envs.tabletop.objects import CUBE_EDGE, DRAWER_TRAVEL
 from vla3d.envs.tabletop.scene_nodes import SLIDES, scene_nodes
-from vla3d.scene_graphs.build import graph_of
-from vla3d.scene_graphs.builder import BuilderConfig, SceneGraphBuilder
-from vla3d.scene_graphs.gripper import GripperReading
+from vla3d.scene_graphs.building.builder import BuilderConfig, SceneGraphBuilder
+from vla3d.scene_graphs.building.gripper import GripperReading
+from vla3d.scene_graphs.building.known_boxes import graph_of
+from vla3d.scene_graphs.building.segments import segments_of, world_points
 from vla3d.scene_graphs.metrics import match_nodes, triplet_counts
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.segments import segments_of, world_points
+from vla3d.scene_graphs.predicates.relations import relate
 
 
 @pytest.fixture(params=sorted(BUILT_IN))

@@ -11,11 +11,11 @@ from PIL import Image
 
 from vla3d import cli
 from vla3d.inspection.graph_pictures import write_picture
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
-from vla3d.scene_graphs.files import read_graph
+from vla3d.scene_graphs.building.known_boxes import graph_of
+from vla3d.scene_graphs.exchange.files import read_graph
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.scene_graphs.summary import short_names, summary_lines, telling_edges
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scene_graphs"))

@@ -8,10 +8,10 @@ import json
 
 import numpy as np
 
+from vla3d.scene_graphs.exchange.plain import node_to_plain
 from vla3d.scene_graphs.generator.scene import GeneratorConfig, generate, scenes
 from vla3d.scene_graphs.generator.surface import Sampling, sample_points, with_points
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.plain import node_to_plain
 from vla3d.scene_graphs.text.negatives import mine
 from vla3d.scene_graphs.text.sentences import Speaker
 

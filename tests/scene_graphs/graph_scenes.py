@@ -3,12 +3,12 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 # A grid makes contacts, stacks and equal boxes common, which hardly ever happens among free numbers.
 _PLACES = st.integers(-4, 4).map(lambda step: step * 0.02)

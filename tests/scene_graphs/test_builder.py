@@ -9,20 +9,20 @@ from graph_scenes import cube, tray
 from seen_scenes import CAMERAS, frame, frames, names, pose
 
 from vla3d.errors import ConfigError, DataError, ObservationError
-from vla3d.scene_graphs.articulation import Slide, opening_of
-from vla3d.scene_graphs.box_fitting import upright_box
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
-from vla3d.scene_graphs.builder import BuilderConfig, SceneGraphBuilder
-from vla3d.scene_graphs.clustering import ClusterConfig, with_clusters
-from vla3d.scene_graphs.gripper import GripperReading
-from vla3d.scene_graphs.labels import InstanceLabel, labels_of_names
-from vla3d.scene_graphs.memory import FIRST_ID
+from vla3d.scene_graphs.building.articulation import Slide, opening_of
+from vla3d.scene_graphs.building.builder import BuilderConfig, SceneGraphBuilder
+from vla3d.scene_graphs.building.clustering import ClusterConfig, with_clusters
+from vla3d.scene_graphs.building.gripper import GripperReading
+from vla3d.scene_graphs.building.known_boxes import graph_of
+from vla3d.scene_graphs.building.labels import InstanceLabel, labels_of_names
+from vla3d.scene_graphs.building.memory import FIRST_ID
+from vla3d.scene_graphs.building.segments import segmentation_of_masks
+from vla3d.scene_graphs.building.surfaces import table_box
 from vla3d.scene_graphs.metrics import box_ious, match_nodes, triplet_counts
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.segments import segmentation_of_masks
-from vla3d.scene_graphs.surfaces import table_box
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.shapes.box_fitting import upright_box
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.types import RgbdFrame, Workspace
 
 

@@ -12,10 +12,9 @@ from generated import bytes_of, digest
 from scipy.spatial import ConvexHull
 
 from vla3d.errors import ConfigError
-from vla3d.scene_graphs.boxes import Boxes, OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.colors import color_name
-from vla3d.scene_graphs.files import read_graph, write_graph
+from vla3d.scene_graphs.exchange.files import read_graph, write_graph
 from vla3d.scene_graphs.generator.catalog import COLORS, SIZES, SceneKind, items_of, labels_of
 from vla3d.scene_graphs.generator.holdout import Holdout, default_holdout
 from vla3d.scene_graphs.generator.scene import SPLITS, GeneratedScene, GeneratorConfig, generate, scenes
@@ -23,9 +22,10 @@ from vla3d.scene_graphs.generator.shapes import SHAPES
 from vla3d.scene_graphs.generator.surface import Sampling, sample_points, with_points
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.separation import box_gaps
-from vla3d.scene_graphs.truth import TRUE
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.predicates.truth import TRUE
+from vla3d.scene_graphs.shapes.boxes import Boxes, OrientedBox
+from vla3d.scene_graphs.shapes.separation import box_gaps
 
 KINDS: tuple[SceneKind, ...] = ("tabletop", "room")
 

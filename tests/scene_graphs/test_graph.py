@@ -17,15 +17,15 @@ from graph_scenes import cube, full_graph, known_scene, upright_nodes
 from hypothesis import given
 
 from vla3d.errors import ConfigError, DataError, SchemaVersionError
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.delta import graph_delta
 from vla3d.scene_graphs.edges import Edge, Edges
-from vla3d.scene_graphs.files import read_graph, write_graph
+from vla3d.scene_graphs.exchange.files import read_graph, write_graph
+from vla3d.scene_graphs.exchange.nx import from_networkx, to_networkx
+from vla3d.scene_graphs.exchange.pyg import UNLISTED, from_data, from_hetero, to_data, to_hetero
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.nx import from_networkx, to_networkx
-from vla3d.scene_graphs.pyg import UNLISTED, from_data, from_hetero, to_data, to_hetero
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 BOX = OrientedBox.upright([0, 0, 0], [1, 1, 1])
 
@@ -345,7 +345,8 @@ def test_five_thousand_nodes_in_bounded_memory() -> None:
     program = (
         "import resource, sys; sys.path.insert(0, {here!r})\n"
         "from dataclasses import replace; from graph_scenes import cube, table\n"
-        "from vla3d.scene_graphs.boxes import OrientedBox; from vla3d.scene_graphs.build import graph_of\n"
+        "from vla3d.scene_graphs.shapes.boxes import OrientedBox\n"
+        "from vla3d.scene_graphs.building.known_boxes import graph_of\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "plate = replace(table(), box=OrientedBox.upright([2, 2, -0.02], [5, 5, 0.04]))\n"
         "nodes = [plate, *(cube(100 + i, 0.05 * (i % 70), 0.05 * (i // 70)) for i in range(4999))]\n"

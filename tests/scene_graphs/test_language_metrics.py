@@ -7,7 +7,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from vla3d.errors import DataError
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.generator.scene import generate
 from vla3d.scene_graphs.metrics.answers import em_normalized, em_refined, em_strict, em_top, normalize
 from vla3d.scene_graphs.metrics.captions import cider_d, dense_cider
@@ -22,8 +21,9 @@ from vla3d.scene_graphs.metrics.triplets import (
     scene_recall,
     triplet_score,
 )
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.truth import UNDECIDED
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.predicates.truth import UNDECIDED
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 # Overlap
 

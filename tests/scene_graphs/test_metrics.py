@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from graph_scenes import cube, table, tray
 
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.metrics import Counts, match_nodes, object_counts, state_counts, triplet_counts
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 TRUTH = [table(), cube(0, 0.4, 0.2), cube(1, 0.4, 0.2, z=0.06), tray(2, 0.6, -0.2)]
 

@@ -10,17 +10,17 @@ import pytest
 from graph_scenes import cube, known_scene, table, tray
 
 from vla3d.errors import ConfigError
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.generator.scene import GeneratorConfig, scenes
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
 from vla3d.scene_graphs.text.checker import Facts, check
 from vla3d.scene_graphs.text.claims import All, Description, Exists, Related
 from vla3d.scene_graphs.text.edits import EDITS, edits
 from vla3d.scene_graphs.text.negatives import ContrastMiner, ContrastPair, mine
 from vla3d.scene_graphs.text.questions import yes_no
 from vla3d.scene_graphs.text.sentences import Speaker
-from vla3d.scene_graphs.truth import FALSE, TRUE
 
 
 @pytest.fixture(scope="module")

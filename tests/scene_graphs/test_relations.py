@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla3d.errors import ConfigError, DataError
-from vla3d.scene_graphs.boxes import Boxes, OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import PREDICATES, RELATIONS, STATES
-from vla3d.scene_graphs.relations import neighbour_pairs, relate
-from vla3d.scene_graphs.tolerances import Band, Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE, UNDECIDED, decide
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.relations import neighbour_pairs, relate
+from vla3d.scene_graphs.predicates.table import PREDICATES, RELATIONS, STATES
+from vla3d.scene_graphs.predicates.tolerances import Band, Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE, UNDECIDED, decide
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import Boxes, OrientedBox
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from vla3d.errors import DataError
-from vla3d.scene_graphs.boxes import Boxes, OrientedBox, matrix_to_quaternion
-from vla3d.scene_graphs.polygons import areas, common_areas, depths, extents
-from vla3d.scene_graphs.separation import box_gaps
+from vla3d.scene_graphs.shapes.boxes import Boxes, OrientedBox, matrix_to_quaternion
+from vla3d.scene_graphs.shapes.polygons import areas, common_areas, depths, extents
+from vla3d.scene_graphs.shapes.separation import box_gaps
 
 
 def drawn_box(rng: np.random.Generator, upright: bool) -> OrientedBox:

@@ -9,12 +9,15 @@ import pytest
 from graph_scenes import cube, known_scene, table, tray
 
 from vla3d.errors import ConfigError, DataError
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.build import graph_of
+from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.generator.scene import GeneratedScene, GeneratorConfig, generate, scenes
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import PREDICATES, RELATIONS
+from vla3d.scene_graphs.predicates.table import PREDICATES, RELATIONS
+from vla3d.scene_graphs.predicates.tolerances import Band, Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE, UNDECIDED
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.scene_graphs.text import words
 from vla3d.scene_graphs.text.checker import Facts, check
 from vla3d.scene_graphs.text.claims import All, Claim, Count, Description, Exists, Has, Related, predicates_in
@@ -23,9 +26,6 @@ from vla3d.scene_graphs.text.questions import Interviewer
 from vla3d.scene_graphs.text.render import ask, name, say
 from vla3d.scene_graphs.text.sentence import Sentence
 from vla3d.scene_graphs.text.sentences import Speaker
-from vla3d.scene_graphs.tolerances import Band, Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE, UNDECIDED
-from vla3d.scene_graphs.viewpoint import Viewpoint
 
 RED_CUBE, BLUE_CUBE = Description(label="cube", color="red"), Description(label="cube", color="blue")
 TRAY, TABLE, CUBE = Description(label="tray"), Description(label="table"), Description(label="cube")

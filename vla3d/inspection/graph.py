@@ -10,7 +10,7 @@ from vla3d.inspection.graph_recording import record_graph
 from vla3d.inspection.graph_sources import build_graph, read_scene
 from vla3d.inspection.outputs import ViewFolder
 from vla3d.optional import available
-from vla3d.scene_graphs.files import write_graph
+from vla3d.scene_graphs.exchange.files import write_graph
 from vla3d.scene_graphs.summary import summary_lines
 
 

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 from vla3d.evaluation.drawing import ACCENT, BACKGROUND, MUTED, PANEL, font, scaled, write_fitting
 from vla3d.evaluation.results import write_atomic
 from vla3d.inspection.graph_drawing import Labels, arrow, edge_color, node_color
-from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.edges import Edge
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.predicates import PREDICATES
+from vla3d.scene_graphs.predicates.table import PREDICATES
+from vla3d.scene_graphs.shapes.boxes import Boxes
 from vla3d.scene_graphs.summary import node_line, sentence, short_names, surface_lines, telling_edges
 from vla3d.types import RgbdFrame
 

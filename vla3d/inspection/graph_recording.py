@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vla3d.inspection.graph_drawing import edge_color, node_color
-from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.graph import SceneGraph
+from vla3d.scene_graphs.shapes.boxes import Boxes
 from vla3d.scene_graphs.summary import sentence, short_names, summary_lines, telling_edges
 from vla3d.types import RgbdFrame, Workspace
 

@@ -15,16 +15,16 @@ from vla3d.envs.tabletop.scene_nodes import SLIDES, scene_nodes
 from vla3d.errors import ConfigError, ObservationError, unknown_name
 from vla3d.inspection.config import GraphConfig
 from vla3d.inspection.sources import chosen, find_source
-from vla3d.scene_graphs.build import graph_of
-from vla3d.scene_graphs.builder import BuilderConfig, SceneGraphBuilder
-from vla3d.scene_graphs.clustering import ClusterConfig, with_clusters
-from vla3d.scene_graphs.files import read_graph
+from vla3d.scene_graphs.building.builder import BuilderConfig, SceneGraphBuilder
+from vla3d.scene_graphs.building.clustering import ClusterConfig, with_clusters
+from vla3d.scene_graphs.building.gripper import GripperReading
+from vla3d.scene_graphs.building.known_boxes import graph_of
+from vla3d.scene_graphs.building.segments import world_points
+from vla3d.scene_graphs.building.surfaces import table_box
+from vla3d.scene_graphs.exchange.files import read_graph
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.gripper import GripperReading
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.segments import world_points
-from vla3d.scene_graphs.surfaces import table_box
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
 from vla3d.types import Observation, RgbdFrame, Workspace
 
 _LEVEL_SHARE = 0.9

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int, Int16
 
 from vla3d.errors import DataError
 from vla3d.geometry import unproject
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.colors import lab
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.types import RgbdFrame
 
 # Something is before a thing, rather than beside it, when it is nearer by this much, metres.

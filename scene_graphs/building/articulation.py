@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla3d.errors import ConfigError
-from vla3d.scene_graphs.boxes import OrientedBox
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 _LEVEL_AXES = 2
 

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float, Int, Int8
 
 from vla3d.errors import ConfigError, DataError, unknown_name
-from vla3d.scene_graphs.boxes import Boxes
-from vla3d.scene_graphs.measures import Measures
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import PREDICATES, RELATIONS, STATES
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.measures import Measures
+from vla3d.scene_graphs.predicates.table import PREDICATES, RELATIONS, STATES
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import Boxes
 
 MOST_NEIGHBOURS = 256
 """Every node is related to all others in scenes of up to so many more; in larger ones to so many of the nearest."""

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from vla3d.errors import DataError
 from vla3d.scene_graphs.edges import Edge
+from vla3d.scene_graphs.exchange.plain import ARRAYS, node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.plain import ARRAYS, node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 
 if TYPE_CHECKING:
     import networkx

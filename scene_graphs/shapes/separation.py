@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from vla3d.scene_graphs.boxes import Boxes
-from vla3d.scene_graphs.polygons import distances
+from vla3d.scene_graphs.shapes.boxes import Boxes
+from vla3d.scene_graphs.shapes.polygons import distances
 
 _PARALLEL = 1e-9
 

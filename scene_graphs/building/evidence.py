@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.edges import Edges
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 
 def with_evidence(

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from vla3d.scene_graphs.box_fitting import least_rectangle
-from vla3d.scene_graphs.boxes import OrientedBox
+from vla3d.scene_graphs.shapes.box_fitting import least_rectangle
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 TABLE_LABEL = "table"
 

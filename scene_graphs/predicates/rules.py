@@ -1,11 +1,11 @@
-"""The predicates as functions of what was measured. `vla3d.scene_graphs.predicates` is the table that publishes them."""
+"""The predicates as functions of what was measured. `vla3d.scene_graphs.predicates.table` is the table that publishes them."""
 
 import numpy as np
 from jaxtyping import Bool, Int8
 
-from vla3d.scene_graphs.measures import Measures
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import FALSE, TRUE, UNDECIDED, both, either
+from vla3d.scene_graphs.predicates.measures import Measures
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import FALSE, TRUE, UNDECIDED, both, either
 
 PairTruth = Int8[np.ndarray, "P"]
 

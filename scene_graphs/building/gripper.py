@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.node import SceneNode
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.types import Observation
 
 GRIPPER_LABEL = "gripper"

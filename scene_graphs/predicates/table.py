@@ -1,16 +1,16 @@
 """The one table of predicates: what each means, where it is undecided, and which laws it obeys.
 
-`docs/predicates.md` is written from it. `vla3d.scene_graphs.relations` evaluates it.
+`docs/predicates.md` is written from it. `vla3d.scene_graphs.predicates.relations` evaluates it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from vla3d.scene_graphs import rules
-from vla3d.scene_graphs.measures import Measures
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import Truth
+from vla3d.scene_graphs.predicates import rules
+from vla3d.scene_graphs.predicates.measures import Measures
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import Truth
 
 Applies = Literal["things", "bodies", "gripper", "alone"]
 APPLIES: dict[str, str] = {

@@ -8,11 +8,11 @@ import numpy as np
 from vla3d.scene_graphs.edges import Edges
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import RELATIONS, STATES
-from vla3d.scene_graphs.relations import MOST_NEIGHBOURS, Relations, relate
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.truth import TRUE
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.relations import MOST_NEIGHBOURS, Relations, relate
+from vla3d.scene_graphs.predicates.table import RELATIONS, STATES
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.truth import TRUE
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
 
 HELD = "held"
 """State of what a gripper holds."""

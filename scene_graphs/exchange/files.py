@@ -17,8 +17,8 @@ import numpy as np
 
 from vla3d.errors import DataError, SchemaVersionError, Vla3dError
 from vla3d.scene_graphs.edges import Edges
+from vla3d.scene_graphs.exchange.plain import ARRAYS, node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.plain import ARRAYS, node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 
 SCHEMA = "vla3d.scene_graph/1"
 FRAME = "x forward, y left, z up; metres"

@@ -17,9 +17,9 @@ import torch
 
 from vla3d.errors import DataError
 from vla3d.scene_graphs.edges import Edges
+from vla3d.scene_graphs.exchange.plain import node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.plain import node_from_plain, node_to_plain, viewpoint_from_plain, viewpoint_to_plain
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from vla3d.errors import ConfigError
-from vla3d.scene_graphs.truth import decide
+from vla3d.scene_graphs.predicates.truth import decide
 
 
 @dataclass(frozen=True)

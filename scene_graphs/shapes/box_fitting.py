@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import ConvexHull, QhullError
 
-from vla3d.scene_graphs.boxes import OrientedBox
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 LEAST_EDGE = 0.001
 """A box is at least this thick, metres: what lies flat, or is one point, still has a box."""

@@ -6,12 +6,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.colors import lab
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.polygons import areas, common_areas, depths, extents
-from vla3d.scene_graphs.separation import box_gaps, flat_lower_bounds
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import Boxes
+from vla3d.scene_graphs.shapes.polygons import areas, common_areas, depths, extents
+from vla3d.scene_graphs.shapes.separation import box_gaps, flat_lower_bounds
 
 _LIGHTNESS_WEIGHT = 1 / 3
 _PARALLEL = 1e-12

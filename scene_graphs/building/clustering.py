@@ -13,9 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from vla3d.errors import ConfigError
-from vla3d.scene_graphs.memory import FIRST_ID
-from vla3d.scene_graphs.segments import world_points
-from vla3d.scene_graphs.surfaces import table_box
+from vla3d.scene_graphs.building.memory import FIRST_ID
+from vla3d.scene_graphs.building.segments import world_points
+from vla3d.scene_graphs.building.surfaces import table_box
 from vla3d.types import RgbdFrame, Workspace
 
 _MOST_MASKS = 32767

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial import cKDTree
 
-from vla3d.scene_graphs.box_fitting import upright_box
-from vla3d.scene_graphs.boxes import OrientedBox
-from vla3d.scene_graphs.labels import InstanceLabel
+from vla3d.scene_graphs.building.labels import InstanceLabel
+from vla3d.scene_graphs.building.segments import Segment
 from vla3d.scene_graphs.node import UNKNOWN
-from vla3d.scene_graphs.segments import Segment
+from vla3d.scene_graphs.shapes.box_fitting import upright_box
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 from vla3d.types import RgbdFrame
 
 # A measured point that is this much farther than a remembered one shows that nothing is there any more, metres.

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from vla3d.scene_graphs.labels import InstanceLabel
-from vla3d.scene_graphs.segments import Segment
-from vla3d.scene_graphs.tracks import Track, overlap, same_name, seen_through
+from vla3d.scene_graphs.building.labels import InstanceLabel
+from vla3d.scene_graphs.building.segments import Segment
+from vla3d.scene_graphs.building.tracks import Track, overlap, same_name, seen_through
 from vla3d.types import RgbdFrame
 
 TABLE_ID, GRIPPER_ID, FIRST_ID = 0, 1, 2

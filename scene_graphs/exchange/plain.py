@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from vla3d.errors import DataError, Vla3dError
-from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
+from vla3d.scene_graphs.shapes.boxes import OrientedBox
 
 ARRAYS = ("points", "feature")
 """Values of a node that are arrays of any length."""

@@ -7,22 +7,22 @@ import numpy as np
 from jaxtyping import Float
 
 from vla3d.errors import ConfigError, DataError, ObservationError
-from vla3d.scene_graphs.articulation import Slide, opening_of
-from vla3d.scene_graphs.build import true_edges, with_states
+from vla3d.scene_graphs.building.articulation import Slide, opening_of
+from vla3d.scene_graphs.building.evidence import with_evidence
+from vla3d.scene_graphs.building.gripper import GripperReading, gripper_node
+from vla3d.scene_graphs.building.known_boxes import true_edges, with_states
+from vla3d.scene_graphs.building.labels import IGNORED, InstanceLabel, labels_of_names
+from vla3d.scene_graphs.building.memory import GRIPPER_ID, TABLE_ID, Labelled, Memory, thinned
+from vla3d.scene_graphs.building.segments import segments_of, world_points
+from vla3d.scene_graphs.building.surfaces import TABLE_LABEL, table_box
+from vla3d.scene_graphs.building.tracks import Track
 from vla3d.scene_graphs.colors import color_name
 from vla3d.scene_graphs.delta import GraphDelta, graph_delta
-from vla3d.scene_graphs.evidence import with_evidence
 from vla3d.scene_graphs.graph import SceneGraph
-from vla3d.scene_graphs.gripper import GripperReading, gripper_node
-from vla3d.scene_graphs.labels import IGNORED, InstanceLabel, labels_of_names
-from vla3d.scene_graphs.memory import GRIPPER_ID, TABLE_ID, Labelled, Memory, thinned
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.relations import relate
-from vla3d.scene_graphs.segments import segments_of, world_points
-from vla3d.scene_graphs.surfaces import TABLE_LABEL, table_box
-from vla3d.scene_graphs.tolerances import Tolerances
-from vla3d.scene_graphs.tracks import Track
-from vla3d.scene_graphs.viewpoint import Viewpoint
+from vla3d.scene_graphs.predicates.relations import relate
+from vla3d.scene_graphs.predicates.tolerances import Tolerances
+from vla3d.scene_graphs.predicates.viewpoint import Viewpoint
 from vla3d.types import RgbdFrame
 
 BACKGROUND = 0

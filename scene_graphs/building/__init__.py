@@ -1,0 +1,1 @@
+"""Where graphs come from: known boxes, or posed RGB-D images with and without instance masks."""

@@ -1,0 +1,1 @@
+"""Oriented boxes and convex polygons: what the predicates measure."""
