@@ -116,6 +116,16 @@ class InstructionTokenizer:
         """The pieces a sentence falls into, for showing to people."""
         return self._tokenizer.encode(_clean(sentence), add_special_tokens=False).tokens
 
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """Where each piece of `words` stands: position of its first character and after its last one.
+
+        The space before a word does not count to it. Positions are those of ``sentence`` if it has no line breaks, doubled
+        spaces or invisible characters.
+        """
+        text = _clean(sentence)
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return [(end - len(text[start:end].lstrip()), end) for start, end in offsets]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The sentence behind token ids, without control tokens."""
         control = {self.pad_id, self.bos_id, self.end_id}
