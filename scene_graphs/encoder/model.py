@@ -146,3 +146,7 @@ class SceneEncoder(nn.Module):
         largest = nodes.masked_fill(~members[..., None], float("-inf")).amax(dim=1)
         largest = torch.where(members.any(dim=1, keepdim=True), largest, 0.0)
         return functional.normalize(self.group_head(torch.cat([mean, largest], dim=-1)), dim=-1)
+
+    def ground(self, words: Float[Tensor, "M T D"], nodes: Float[Tensor, "M N D"]) -> Float[Tensor, "M N"]:
+        """How well each sentence fits each thing, after `fuse`."""
+        return torch.einsum("mc,mnc->mn", self.embed_sentences(words), self.embed_nodes(nodes))

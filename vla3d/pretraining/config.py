@@ -18,6 +18,7 @@ class LossWeights:
         phrase_edge: words of a predicate and the pairs of which it holds.
         sentence_subgraph: a sentence and the things it speaks of, together.
         scene_text: texts and scenes.
+        sentence_object: a sentence and the single things it speaks of, after fusion.
         masked_words: words that were masked.
         masked_objects: the category of things that were masked.
     """
@@ -26,6 +27,7 @@ class LossWeights:
     phrase_edge: float = 0.5
     sentence_subgraph: float = 0.5
     scene_text: float = 1.0
+    sentence_object: float = 0.5
     masked_words: float = 0.5
     masked_objects: float = 1.0
 

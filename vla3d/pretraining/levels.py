@@ -62,18 +62,24 @@ def embed(encoder: SceneEncoder, batch: SceneBatch, encoding: GraphEncoding, wor
     """
     graphs = batch.graphs
     dense = graphs.dense_nodes(encoding.nodes)
-    members = torch.zeros((len(batch.ids), dense.shape[1]), dtype=torch.bool, device=dense.device)
-    row, node = batch.sentence_things
-    members[row, graphs.node_slot[node]] = True
+    spoken_of = members(batch)
     return Embeddings(
         nodes=encoder.embed_nodes(encoding.nodes),
         pairs=encoder.embed_pairs(encoding, graphs.edge_index),
         words=encoder.embed_words(words),
         sentences=encoder.embed_sentences(words),
-        groups=encoder.embed_groups(dense[batch.scene], members),
+        groups=encoder.embed_groups(dense[batch.scene], spoken_of),
         scenes=encoder.embed_groups(dense, graphs.node_mask),
-        members=members,
+        members=spoken_of,
     )
+
+
+def members(batch: SceneBatch) -> Bool[Tensor, "M N"]:
+    """Which things of its scene each true sentence speaks of."""
+    row, node = batch.sentence_things
+    table = torch.zeros((len(batch.ids), batch.graphs.node_mask.shape[1]), dtype=torch.bool, device=batch.ids.device)
+    table[row, batch.graphs.node_slot[node]] = True
+    return table
 
 
 def word_object(batch: SceneBatch, embedded: Embeddings) -> Contrast:
@@ -113,9 +119,9 @@ def sentence_subgraph(batch: SceneBatch, embedded: Embeddings) -> Contrast:
     with those of scenes of which it is false; a sentence that is false of its own scene, with all groups there.
     """
     spoken = embedded.members.any(dim=1).nonzero()[:, 0]
-    scene, members = batch.scene[spoken], embedded.members
+    scene, spoken_of = batch.scene[spoken], embedded.members
     here = batch.scene[:, None] == scene[None]
-    same = (members[:, None] == members[spoken][None]).all(dim=2) & here & batch.true[:, None]
+    same = (spoken_of[:, None] == spoken_of[spoken][None]).all(dim=2) & here & batch.true[:, None]
     false = batch.truth[:, scene] == FALSE
     return Contrast(
         similarities=embedded.sentences @ embedded.groups[spoken].T,

@@ -21,7 +21,7 @@ from vla3d.pretraining.samples import Gallery, SceneSample
 from vla3d.scene_graphs.encoder.batch import GraphBatch
 from vla3d.scene_graphs.encoder.inputs import UNLISTED
 from vla3d.scene_graphs.encoder.model import SceneEncoder
-from vla3d.scene_graphs.objectives.contrastive import Temperature, symmetric_info_nce
+from vla3d.scene_graphs.objectives.contrastive import Temperature, info_nce, symmetric_info_nce
 from vla3d.scene_graphs.objectives.masking import draw_mask, masked_cross_entropy
 
 NAME = "scene_graph"
@@ -55,7 +55,7 @@ class SceneGraphPretraining(nn.Module):
         width = config.encoder.width
         self.category_head = nn.Linear(width, len(config.labels))
         self.word_out = nn.Linear(width, tokenizer.vocab_size)
-        self.temperatures = nn.ModuleDict({level: Temperature(config.temperature) for level in LEVELS})
+        self.temperatures = nn.ModuleDict({level: Temperature(config.temperature) for level in (*LEVELS, "sentence_object")})
 
     @classmethod
     def from_scenes(
@@ -87,19 +87,28 @@ class SceneGraphPretraining(nn.Module):
             contrast = getattr(levels, level)(batch, embedded)
             logits = self.temperatures[level](contrast.similarities)
             losses[level] = symmetric_info_nce(logits, contrast.positives, contrast.candidates)
-        losses["masked_words"] = self._masked_words(batch, batch.graphs.dense_nodes(encoding.nodes), generator)
+        losses.update(self._fused(batch, batch.graphs.dense_nodes(encoding.nodes), generator))
         hidden = draw_mask(batch.graphs.node_mask, self.config.object_share, generator)[batch.graphs.node_mask]
         losses["masked_objects"] = self._masked_objects(batch.graphs, hidden)
         weights = self.config.weights
         total = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         return {"loss": total, **losses}
 
-    def _masked_words(self, batch: SceneBatch, nodes: Float[Tensor, "B N D"], generator: torch.Generator) -> Tensor:
-        """One side at a time: the words of true sentences are masked, the scene is whole (Chen et al., "UNITER", 2020)."""
+    def _fused(self, batch: SceneBatch, nodes: Float[Tensor, "B N D"], generator: torch.Generator) -> dict[str, Tensor]:
+        """What is left of a sentence finds its missing words in the scene, and the things that it speaks of.
+
+        One side is masked at a time: here the words of true sentences, while the scene is whole (Chen et al., "UNITER", 2020).
+        """
         hidden = draw_mask(batch.word_mask & batch.true[:, None], self.config.word_share, generator)
         words = self.encoder.encode_text(batch.ids, batch.mask, hidden)
-        fused, _ = self.encoder.fuse(words, batch.mask, nodes[batch.scene], batch.graphs.node_mask[batch.scene])
-        return masked_cross_entropy(self.word_out(fused), batch.ids, hidden)
+        mask = batch.graphs.node_mask[batch.scene]
+        fused_words, fused_nodes = self.encoder.fuse(words, batch.mask, nodes[batch.scene], mask)
+        logits = self.temperatures["sentence_object"](self.encoder.ground(fused_words, fused_nodes))
+        missing, targets = self.word_out(fused_words[hidden]), batch.ids[hidden]
+        return {
+            "sentence_object": info_nce(logits, levels.members(batch), mask),
+            "masked_words": masked_cross_entropy(missing, targets, torch.ones_like(targets, dtype=torch.bool)),
+        }
 
     def _masked_objects(self, graphs: GraphBatch, hidden: Bool[Tensor, "S"]) -> Tensor:
         logits = self.category_logits(graphs, hidden)
@@ -112,7 +121,7 @@ class SceneGraphPretraining(nn.Module):
             graphs: of scenes.
             hidden: things whose points are hidden; under the position-blind control their place is as well.
         """
-        encoding = self.encoder.encode_graph(graphs, hidden, hidden if self.config.position_blind else None)
+        encoding = self.encoder.encode_graph(graphs, hidden, hidden & self.config.position_blind)
         return self.category_head(encoding.nodes)
 
     def metrics(self, batch: list[judging.GalleryBatch]) -> dict[str, float]:
@@ -148,10 +157,6 @@ class SceneGraphPretraining(nn.Module):
             "position_blind": config.position_blind,
         }
 
-    def no_weight_decay(self) -> list[str]:
-        """Nothing that the trainer would not find: tokens and temperatures are vectors and scalars."""
-        return []
-
     # Files
 
     def save_pretrained(self, save_directory: Path | str) -> None:
@@ -182,8 +187,8 @@ class SceneGraphPretraining(nn.Module):
             name, values = stored["objective"], stored["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
-                f"No pre-trained scene encoder in {directory}: {CONFIG_FILE} cannot be read ({error!r}); expected a folder that "
-                "vla3d pretrain wrote."
+                f"No pre-trained scene encoder in {directory}: {CONFIG_FILE} cannot be read ({error!r}); expected a folder "
+                "that vla3d pretrain wrote."
             ) from error
         if name != NAME:
             raise CheckpointError(f"{directory} was pre-trained by the objective {name!r}, expected {NAME!r}.")
