@@ -11,6 +11,7 @@ from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
+from vla3d.commands.pretrain import pretrain_config
 from vla3d.commands.train import run_config
 from vla3d.data.demos import DemosConfig
 from vla3d.errors import ConfigError, DataError
@@ -19,6 +20,8 @@ from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.offline_config import EvaluateConfig
 from vla3d.inspection.config import CamerasConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
+from vla3d.pretraining.config import LossWeights, SceneGraphObjectiveConfig, SceneTextsConfig
+from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
 
@@ -45,6 +48,7 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
     roots = {"bench.yaml", "collect.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml", "view.yaml", "view_cameras.yaml"}
+    roots |= {"pretrain.yaml", "objective/scene_graph.yaml"}
     suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
@@ -76,6 +80,11 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]) == names(BridgeVLAConfig) | {"name"}
     assert set(train["policy"]["backbone"]) == names(PaliGemmaBackboneConfig) - DERIVED
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
+    pretrain = composed("pretrain")
+    assert set(pretrain["objective"]) == names(SceneGraphObjectiveConfig) | {"name"}
+    assert set(pretrain["objective"]["encoder"]) == names(SceneEncoderConfig)
+    assert set(pretrain["objective"]["weights"]) == names(LossWeights)
+    assert set(pretrain["scenes"]) == names(SceneTextsConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
@@ -92,6 +101,9 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert rollout.pop("suite") == {"name": None, "rows": [], "only": []}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
+    pretrain = pretrain_config(composed("pretrain", "out=x", "steps=7", "seed=3"))
+    assert pretrain.objective == SceneGraphObjectiveConfig() and pretrain.scenes == SceneTextsConfig()
+    assert (pretrain.out, pretrain.trainer.steps, pretrain.trainer.seed) == (Path("x"), 7, 3)
     evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
     assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
     bench = {"operations": "points", "out": Path("x.json")}
@@ -138,6 +150,23 @@ def test_out_defaults_to_a_dated_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert first.parts[:2] == ("runs", "train")
     first.mkdir(parents=True)
     assert dated_folder("train") != first  # also within the same second
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("resume=true", "give out=RUN"),
+        ("objective.name=scene_grap", "Did you mean 'scene_graph'"),
+        ("objective.encoder.width=63", "multiple of heads"),
+        ("objective.weights.word_object=[1]", "weights.word_object: got"),
+        ("scenes.train=1", "scenes.train: got 1"),
+        ("scenes.kind=kitchen", "Unknown kind of scene 'kitchen'"),
+        ("scenes=null", "scenes: got None, expected a section"),
+    ],
+)
+def test_pretraining_that_does_not_fit_is_refused(word: str, part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        pretrain_config(composed("pretrain", word))
 
 
 # Building
