@@ -36,18 +36,8 @@ FIRST = 1_000_000
 def trainer_config(steps: int, seed: int, batch_size: int, lr: float) -> TrainerConfig:
     """How to train, for pre-training and tuning alike."""
     quarter = max(steps // 4, 1)
-    return TrainerConfig.from_mapping(
-        {
-            "steps": steps,
-            "seed": seed,
-            "batch_size": batch_size,
-            "lr": lr,
-            "validate_every": quarter,
-            "save_every": quarter,
-            "keep_checkpoints": 1,
-            "log_every": 20,
-        }  # fmt: skip
-    )
+    values = {"steps": steps, "seed": seed, "batch_size": batch_size, "lr": lr, "validate_every": quarter}
+    return TrainerConfig.from_mapping({**values, "save_every": quarter, "keep_checkpoints": 1, "log_every": 20})
 
 
 def pretrained(seed: int, options: argparse.Namespace) -> SceneGraphPretraining:

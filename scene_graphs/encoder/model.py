@@ -36,6 +36,8 @@ class SceneEncoder(nn.Module):
         vocab_size: number of tokens of the sentences' tokenizer.
     """
 
+    _looks: Tensor
+
     def __init__(self, config: SceneEncoderConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size

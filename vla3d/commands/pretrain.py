@@ -48,7 +48,7 @@ def pretrain_config(values: Mapping[str, Any]) -> "PretrainConfig":
     if name not in OBJECTIVES:
         raise unknown_name("objective", str(name), OBJECTIVES)
     for key, cls in (("encoder", SceneEncoderConfig), ("weights", LossWeights)):
-        objective[key] = build(cls, _section(objective, key), f"objective.{key}")  # type: ignore[type-var]
+        objective[key] = build(cls, _section(objective, key), f"objective.{key}")
     return build(
         PretrainConfig,
         {
