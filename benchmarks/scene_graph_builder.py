@@ -3,8 +3,8 @@
     python benchmarks/scene_graph_builder.py [--scenes 500] [--seed 0] [--out runs/scene_graphs.jsonl]
 
 Each scene is an episode of one of the tasks, in turn, with the scripted expert's first few actions done, so that things are
-held, stacked, put away and opened. Its four images become graphs in two ways: with instance masks, and by clustering alone. A line of
-``--out`` holds one scene; scenes that it holds are not done again. Where the truth is undecided nothing is counted.
+held, stacked, put away and opened. Its four images become graphs in two ways: with instance masks, and by clustering alone. A
+line of ``--out`` holds one scene; scenes that it holds are not done again. Where the truth is undecided nothing is counted.
 """
 
 import argparse
@@ -116,6 +116,11 @@ def read_records(path: Path) -> dict[tuple[str, int], Mapping[str, Any]]:
     return found
 
 
+def cut_off(path: Path) -> bool:
+    """Whether a file's last line has no end."""
+    return path.exists() and not path.read_text().endswith("\n") and path.stat().st_size > 0
+
+
 def report(records: list[Mapping[str, Any]]) -> str:
     """Tables of all scenes."""
     lines = [
@@ -180,6 +185,7 @@ def main() -> None:
             continue
         env = BUILT_IN[task].load()()
         with options.out.open("a") as file:
+            file.write("\n" if cut_off(options.out) else "")
             for seed in todo:
                 file.write(json.dumps(judge_scene(env, seed)) + "\n")
                 file.flush()

@@ -4,6 +4,7 @@ python benchmarks/scene_sheet.py [--split train] [--count 3] [--out docs/scene_l
 """
 
 import argparse
+import io
 import textwrap
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.generator.catalog import SceneKind
@@ -61,7 +63,7 @@ def write_labels(axes: Axes, nodes: list[SceneNode], places: list[np.ndarray]) -
         while any(abs(at[1] - other[1]) < step and abs(at[0] - other[0]) < 3.2 * step for other in taken):
             at[1] += step / 3
         taken.append(at)
-        axes.text(*at, f"{node.label} {node.id}", fontsize=6, ha="center", va="center", color=INK, bbox=box)
+        axes.text(*at, f"{node.label} {node.id}", fontsize=5.5, ha="center", va="center", color=INK, bbox=box)
 
 
 class Camera:
@@ -118,7 +120,7 @@ def areas_of(graph: SceneGraph, points: ScenePoints) -> np.ndarray:
     surfaces = {node.id: float(2 * (node.box.size * np.roll(node.box.size, 1)).sum()) for node in graph.nodes}
     numbers, counts = np.unique(points.ids, return_counts=True)
     share = {int(number): surfaces[int(number)] / count for number, count in zip(numbers, counts, strict=True)}
-    return np.array([min(max(9e4 * share[int(number)] / (x * y + z), 0.6), 12.0) for number in points.ids])
+    return np.array([min(max(8e4 * share[int(number)] / (x * y + z), 0.4), 9.0) for number in points.ids])
 
 
 def sentences(scene: GeneratedScene) -> str:
@@ -132,13 +134,13 @@ def sentences(scene: GeneratedScene) -> str:
 
 def sheet(split: str, count: int) -> Figure:
     """A column for each scene, tabletops in the upper half."""
-    figure = Figure(figsize=(4.6 * count, 15.5), facecolor=PAPER)
-    grid = figure.add_gridspec(6, count, height_ratios=[1.0, 1.05, 0.55] * 2, hspace=0.08, wspace=0.05)
+    figure = Figure(figsize=(4.6 * count, 16.0), facecolor=PAPER)
+    grid = figure.add_gridspec(6, count, height_ratios=[1.0, 1.05, 0.62] * 2, hspace=0.08, wspace=0.05)
     for half, kind in enumerate(KINDS):
         config = GeneratorConfig.usual(kind)
         for column in range(count):
             scene = generate(split, column, config=config)  # type: ignore[arg-type]
-            points = sample_points(scene.graph, scene.seed, Sampling(per_object=3000, cameras=6, dropout=0.0))
+            points = sample_points(scene.graph, scene.seed, Sampling(per_object=9000, cameras=6, dropout=0.0))
             draw_from_above(figure.add_subplot(grid[3 * half, column]), scene.graph)
             draw_in_perspective(figure.add_subplot(grid[3 * half + 1, column]), scene.graph, points)
             axes = figure.add_subplot(grid[3 * half + 2, column])
@@ -155,7 +157,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "scene_language.png")
     options = parser.parse_args()
-    sheet(options.split, options.count).savefig(options.out, dpi=95, bbox_inches="tight", pad_inches=0.1)
+    content = io.BytesIO()
+    sheet(options.split, options.count).savefig(content, dpi=100, bbox_inches="tight", pad_inches=0.1)
+    Image.open(content).convert("RGB").quantize(200).save(options.out, optimize=True)
     print(f"{options.out}: {options.out.stat().st_size / 1000:.0f} kB")
 
 

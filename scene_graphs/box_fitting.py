@@ -42,7 +42,7 @@ def least_rectangle(
     size, yaw = high[best] - low[best], float(angles[best])
     if size[0] < size[1]:
         size, yaw = size[::-1], yaw + np.pi / 2
-    if np.isclose(*size, rtol=1e-9):
+    if np.isclose(size[0], size[1], rtol=1e-9):
         yaw = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
     return center, size, (yaw + np.pi / 2) % np.pi - np.pi / 2
 

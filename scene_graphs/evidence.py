@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Int
 
 from vla3d.scene_graphs.boxes import OrientedBox
 from vla3d.scene_graphs.edges import Edges
 from vla3d.scene_graphs.node import SceneNode
-from vla3d.scene_graphs.predicates import RELATIONS
 from vla3d.scene_graphs.relations import relate
 from vla3d.scene_graphs.tolerances import Tolerances
 from vla3d.scene_graphs.truth import FALSE, TRUE
@@ -35,22 +35,31 @@ def with_evidence(
         viewpoint: as of the merged scene.
         tolerances: likewise.
     """
-    names = sorted({name for boxes in boxes_by_view.values() for name in boxes})
-    count = len(nodes)
     position = {node.id: row for row, node in enumerate(nodes)}
-    votes = {TRUE: np.zeros((len(RELATIONS), count, count), dtype=np.int64)}
-    votes[FALSE] = np.zeros_like(votes[TRUE])
-    for name in names:
-        seen = [_as_seen(node, boxes_by_view.get(node.id), name) for node in nodes]
-        present = [node for node in seen if node is not None]
-        found = relate(present, viewpoint=viewpoint, tolerances=tolerances, most_neighbours=max(1, len(present)))
-        rows = np.array([position[int(node_id)] for node_id in found.ids], dtype=np.int64)
-        for value, table in votes.items():
-            predicates, pairs = np.nonzero(found.truth == value)
-            table[predicates, rows[found.subjects[pairs]], rows[found.objects[pairs]]] += 1
     ends = [np.array([position[int(node_id)] for node_id in ids], dtype=np.int64) for ids in (edges.subjects, edges.objects)]
-    yes, no = (votes[value][edges.predicates, *ends] for value in (TRUE, FALSE))
+    wanted = _keys(edges.predicates, ends[0], ends[1], len(nodes))
+    pairs = np.unique(np.sort(np.stack(ends, axis=1), axis=1), axis=0)
+    votes = {TRUE: np.zeros(len(edges), dtype=np.int64), FALSE: np.zeros(len(edges), dtype=np.int64)}
+    for view in sorted({name for boxes in boxes_by_view.values() for name in boxes}):
+        seen = [_as_seen(node, boxes_by_view.get(node.id), view) for node in nodes]
+        rows = np.array([row for row, node in enumerate(seen) if node is not None], dtype=np.int64)
+        # Only of pairs that have an edge, so that nothing grows with the square of the number of nodes.
+        asked = np.searchsorted(rows, pairs[np.isin(pairs, rows).all(axis=1)])
+        present = [node for node in seen if node is not None]
+        found = relate(present, viewpoint=viewpoint, tolerances=tolerances, pairs=asked)
+        for value, counts in votes.items():
+            predicates, columns = np.nonzero(found.truth == value)
+            said = _keys(predicates, rows[found.subjects[columns]], rows[found.objects[columns]], len(nodes))
+            counts += np.isin(wanted, said, assume_unique=True)
+    yes, no = votes[TRUE], votes[FALSE]
     return replace(edges, evidence=yes, confidence=(yes + 1) / (yes + no + 2))
+
+
+def _keys(
+    predicates: Int[np.ndarray, "E"], subjects: Int[np.ndarray, "E"], objects: Int[np.ndarray, "E"], count: int
+) -> Int[np.ndarray, "E"]:
+    """One number for each triplet."""
+    return (predicates * count + subjects) * count + objects
 
 
 def _as_seen(node: SceneNode, boxes: Mapping[str, OrientedBox] | None, view: str) -> SceneNode | None:

@@ -10,7 +10,7 @@ from vla3d.scene_graphs.boxes import Boxes
 from vla3d.scene_graphs.colors import lab
 from vla3d.scene_graphs.node import SceneNode
 from vla3d.scene_graphs.polygons import areas, common_areas, depths, extents
-from vla3d.scene_graphs.separation import box_gaps
+from vla3d.scene_graphs.separation import box_gaps, flat_lower_bounds
 from vla3d.scene_graphs.viewpoint import Viewpoint
 
 _LIGHTNESS_WEIGHT = 1 / 3
@@ -98,10 +98,7 @@ class Measures:
         """Area that the footprints have in common, square metres."""
         one, two = self._pairs.T
         boxes = self.boxes
-        apart = (
-            np.abs(boxes.centers[one, :2] - boxes.centers[two, :2]) > boxes.half_extents[one, :2] + boxes.half_extents[two, :2]
-        )
-        close = np.flatnonzero(~apart.any(axis=1))
+        close = np.flatnonzero(flat_lower_bounds(boxes, one, two) <= 0)
         common = np.zeros(len(one))
         common[close] = common_areas(boxes.footprints[one[close]], boxes.footprints[two[close]])
         return np.tile(common, 2)
@@ -155,7 +152,8 @@ class Measures:
     def color_distance(self) -> Float[np.ndarray, "P"]:
         """CIELAB distance with a third of the weight on lightness; not a number where a colour is unknown."""
         values = lab(self._rgb) * (_LIGHTNESS_WEIGHT, 1.0, 1.0)
-        return np.linalg.norm(values[self.subjects] - values[self.objects], axis=1)
+        away = values[self._pairs[:, 0]] - values[self._pairs[:, 1]]
+        return np.tile(np.sqrt(np.einsum("ij,ij->i", away, away)), 2)
 
     @cached_property
     def grasp_distance(self) -> Float[np.ndarray, "P"]:

@@ -119,7 +119,7 @@ class SceneNode:
     def _freeze(self, name: str, shape: tuple[int | None, ...], dtype: type) -> None:
         if getattr(self, name) is None:
             return
-        value = np.array(getattr(self, name), dtype=dtype)
+        value: np.ndarray = np.array(getattr(self, name), dtype=dtype)
         fits = value.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, value.shape, strict=True))
         if not fits or not np.isfinite(value).all():
             raise self._wrong(

@@ -57,14 +57,15 @@ def node_from_plain(values: Any, arrays: Mapping[str, np.ndarray] | None = None)
     unknown = sorted(values.keys() - {*_NEEDED, *_DEFAULTS})
     if unknown:
         raise DataError(f"Node {values['id']}: got {unknown[0]!r}, expected only {', '.join((*_NEEDED, *_DEFAULTS))}.")
-    rest = {name: values[name] for name in _DEFAULTS if name in values}
+    rest: dict[str, Any] = {name: values[name] for name in _DEFAULTS if name in values}
     try:
         if "states" in rest:
             rest["states"] = tuple(rest["states"])
         if rest.get("rgb") is not None:
             rest["rgb"] = np.array(rest["rgb"], dtype=np.float64)
+        rest |= arrays or {}
         box = OrientedBox(**{name: np.array(values[name], dtype=np.float64) for name in _BOX})
-        return SceneNode(id=values["id"], label=values["label"], box=box, **rest, **(arrays or {}))
+        return SceneNode(id=values["id"], label=values["label"], box=box, **rest)
     except Vla3dError as error:
         raise DataError(str(error) if str(error).startswith("Node") else f"Node {values['id']}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:

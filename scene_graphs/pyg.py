@@ -158,7 +158,7 @@ def _read_edges(store: Any, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _graph(
-    nodes: list[SceneNode], found: list[tuple[np.ndarray, ...]], vocabulary: tuple[str, ...], viewpoint: Any
+    nodes: list[SceneNode], found: Sequence[tuple[np.ndarray, ...]], vocabulary: tuple[str, ...], viewpoint: Any
 ) -> SceneGraph:
     subjects, objects, evidence, confidence, predicates = (np.concatenate(column) for column in zip(*found, strict=True))
     edges = Edges(

@@ -19,6 +19,7 @@ MOST_NEIGHBOURS = 256
 """Every node is related to all others in scenes of up to so many more; in larger ones to so many of the nearest."""
 
 _BLOCK = 512
+_PAIRS_AT_A_TIME = 2**17
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,15 +91,20 @@ def relate(
     elif len(pairs) and (pairs.min() < 0 or pairs.max() >= len(nodes) or (pairs[:, 0] == pairs[:, 1]).any()):
         raise DataError(f"pairs: expected rows of two different positions from 0 to {len(nodes) - 1}.")
     reach = max(bands.near.no, bands.contact.no) * 1.001
-    measured = Measures(nodes, pairs, viewpoint or Viewpoint(), reach)
-    truth = [PREDICATES[name].rule(measured, bands) for name in RELATIONS]
-    states = [PREDICATES[name].rule(measured, bands) for name in STATES]
+    # Some pairs at a time: what is measured of a pair takes a hundred times the room of what is decided.
+    ends, truth, states = [], [], np.zeros((0, 0), dtype=np.int8)
+    for block in np.split(pairs, range(_PAIRS_AT_A_TIME, len(pairs), _PAIRS_AT_A_TIME)):
+        measured = Measures(nodes, block, viewpoint or Viewpoint(), reach)
+        ends.append(np.stack([measured.subjects, measured.objects]))
+        truth.append(np.array([PREDICATES[name].rule(measured, bands) for name in RELATIONS], dtype=np.int8))
+        states = np.array([PREDICATES[name].rule(measured, bands) for name in STATES], dtype=np.int8)
+    subjects, objects = np.concatenate(ends, axis=1)
     return Relations(
         ids=np.array([node.id for node in nodes], dtype=np.int64),
-        subjects=measured.subjects,
-        objects=measured.objects,
-        truth=np.array(truth, dtype=np.int8).reshape(len(RELATIONS), -1),
-        states=np.array(states, dtype=np.int8).reshape(len(STATES), -1),
+        subjects=subjects,
+        objects=objects,
+        truth=np.concatenate(truth, axis=1),
+        states=states,
     )
 
 

@@ -23,7 +23,7 @@ def box_gaps(boxes: Boxes, pairs: Int[np.ndarray, "P 2"], reach: float) -> Float
     """
     one, two = pairs.T
     above = np.maximum(boxes.low[one, 2] - boxes.high[two, 2], boxes.low[two, 2] - boxes.high[one, 2]).clip(min=0.0)
-    gaps = np.hypot(_flat_lower_bound(boxes, one, two), above)
+    gaps = np.hypot(flat_lower_bounds(boxes, one, two), above)
     close = np.flatnonzero(gaps <= reach)
     one, two, above = one[close], two[close], above[close]
     exact = np.hypot(distances(boxes.footprints[one], boxes.footprints[two]), above)
@@ -34,10 +34,16 @@ def box_gaps(boxes: Boxes, pairs: Int[np.ndarray, "P 2"], reach: float) -> Float
     return gaps
 
 
-def _flat_lower_bound(boxes: Boxes, one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
+def flat_lower_bounds(boxes: Boxes, one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:
     """Distance of the axis-aligned rectangles around two footprints."""
-    apart = np.abs(boxes.centers[one, :2] - boxes.centers[two, :2]) - boxes.half_extents[one, :2] - boxes.half_extents[two, :2]
-    return np.hypot(*apart.clip(min=0.0).T)
+    x, y = (_apart(boxes, one, two, axis).clip(min=0.0) for axis in (0, 1))
+    return np.sqrt(x * x + y * y)
+
+
+def _apart(boxes: Boxes, one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"], axis: int) -> Float[np.ndarray, "P"]:
+    """Gap along an axis between the axis-aligned boxes around two boxes, metres; negative where they overlap."""
+    middle, half = boxes.centers[:, axis], boxes.half_extents[:, axis]
+    return np.abs(middle[one] - middle[two]) - half[one] - half[two]
 
 
 def _axis_gaps(boxes: Boxes, one: Int[np.ndarray, "P"], two: Int[np.ndarray, "P"]) -> Float[np.ndarray, "P"]:

@@ -1,5 +1,6 @@
 """Three-valued truth (Kleene's strong logic): true, false, and undecided for what lies inside a tolerance band."""
 
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -20,8 +21,8 @@ def decide(values: np.ndarray, *, no: float, yes: float) -> Int8[np.ndarray, "*s
         yes: threshold of true.
     """
     assert no != yes, "a band of no width would be a coin flip"
-    sign = 1.0 if yes > no else -1.0
-    return (values * sign >= yes * sign).astype(np.int8) - (values * sign <= no * sign).astype(np.int8)
+    true, false = (values >= yes, values <= no) if yes > no else (values <= yes, values >= no)
+    return np.asarray(true).view(np.int8) - np.asarray(false).view(np.int8)
 
 
 def known(values: Bool[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
@@ -31,12 +32,12 @@ def known(values: Bool[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
 
 def both(*values: Int8[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
     """And: false if any is, true if all are."""
-    return np.asarray(np.minimum.reduce(np.broadcast_arrays(*values)))
+    return reduce(np.minimum, values)
 
 
 def either(*values: Int8[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:
     """Or: true if any is, false if all are."""
-    return np.asarray(np.maximum.reduce(np.broadcast_arrays(*values)))
+    return reduce(np.maximum, values)
 
 
 def opposite(values: Int8[np.ndarray, "*shape"]) -> Int8[np.ndarray, "*shape"]:

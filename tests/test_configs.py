@@ -18,7 +18,7 @@ from vla3d.errors import ConfigError, DataError
 from vla3d.evaluation.collect_config import CollectConfig
 from vla3d.evaluation.config import RolloutConfig
 from vla3d.evaluation.offline_config import EvaluateConfig
-from vla3d.inspection.config import CamerasConfig, ViewConfig
+from vla3d.inspection.config import CamerasConfig, GraphConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.pretraining.config import LossWeights, SceneGraphObjectiveConfig, SceneTextsConfig
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
@@ -47,8 +47,18 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {"bench.yaml", "collect.yaml", "evaluate.yaml", "rollout.yaml", "train.yaml", "view.yaml", "view_cameras.yaml"}
-    roots |= {"pretrain.yaml", "objective/scene_graph.yaml"}
+    roots = {
+        "bench.yaml",
+        "collect.yaml",
+        "evaluate.yaml",
+        "graph.yaml",
+        "objective/scene_graph.yaml",
+        "pretrain.yaml",
+        "rollout.yaml",
+        "train.yaml",
+        "view.yaml",
+        "view_cameras.yaml",
+    }
     suites = {f"suite/{name}.yaml" for name in SUITES}  # run by tests/evaluation/test_suite.py
     hydra = {"hydra/plain.yaml", "hydra/help/vla3d.yaml", "hydra/help/vla3d_groups.yaml"}  # part of every root
     assert found == covered | roots | suites | hydra | {"__init__.py"}
@@ -91,6 +101,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(composed("bench")) == names(BenchConfig)
     assert set(composed("view")) == names(ViewConfig)
     assert set(composed("view_cameras")) == names(CamerasConfig)
+    assert set(composed("graph")) == names(GraphConfig)
 
 
 def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
@@ -111,6 +122,8 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     view = {"path": Path("demos"), "out": Path("x")}
     assert build(ViewConfig, composed("view") | view) == ViewConfig(**view)
     assert build(CamerasConfig, composed("view_cameras") | view) == CamerasConfig(**view)
+    graph = {"input": "open_drawer", "out": Path("x")}
+    assert build(GraphConfig, composed("graph") | graph) == GraphConfig(**graph)
 
 
 def test_shortcuts_reach_the_trainer() -> None:

@@ -33,6 +33,8 @@ def python_blocks(page: Path) -> list[str]:
         ("README.md", "True None\n"),
         ("docs/how_it_works.md", "torch.Size([1, 3, 3, 64, 64])\n"),
         ("docs/point_operations.md", "torch.Size([2, 256, 32, 3])\n"),
+        ("docs/scene_graphs.md", "purple cube is in orange box\n"),
+        ("docs/scene_language.md", "True\n"),
     ],
 )
 def test_programs_run(page: str, printed: str, tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ COMMANDS: dict[str, Command] = {
             )
         },
     ),
+    "graph": Command(
+        "make the scene graph of a simulated, recorded or photographed scene",
+        "vla3d.commands.graph:main",
+        "graph",
+        bare="input",
+    ),
     "bench": Command(
         "time the point and view operations beside their peers", "vla3d.commands.bench:main", "bench", bare="operations"
     ),

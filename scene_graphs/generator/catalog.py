@@ -44,7 +44,7 @@ class Item:
         leg_room: for a table: thickness of its top, which becomes a part of its own with room under it.
         part: what of it opens: ``"drawer"`` slides out of the front, ``"door"`` turns about an upright edge of the front.
         wall: whether it stands with its back to a wall.
-        share: how often it is chosen; containers more often, or hardly anything would be in another thing.
+        share: how often it is chosen: tables and containers more often, or hardly anything would be under or in another thing.
     """
 
     label: str
@@ -61,11 +61,11 @@ class Item:
 _ON: tuple[Place, ...] = ("top",)
 _ANY: tuple[Place, ...] = ("top", "inside")
 
-TABLE = Item(label="table", size=(1.2, 0.8, 0.74), places=("floor",), leg_room=0.04)
+TABLE = Item(label="table", size=(1.2, 0.8, 0.74), places=("floor",), leg_room=0.04, share=3)
 TABLETOP_ITEMS: tuple[Item, ...] = (
     Item(label="block", size=(0.06, 0.06, 0.06), places=_ANY, flat=True),
     Item(label="ball", size=(0.07, 0.07, 0.07), places=_ANY),
-    Item(label="cup", size=(0.08, 0.08, 0.10), places=_ANY),
+    Item(label="cup", size=(0.10, 0.075, 0.10), places=_ANY),
     Item(label="can", size=(0.07, 0.07, 0.11), places=_ANY, flat=True),
     Item(label="bottle", size=(0.07, 0.07, 0.22), places=_ON),
     Item(label="book", size=(0.20, 0.15, 0.03), places=_ON, flat=True),
@@ -78,7 +78,7 @@ TABLETOP_ITEMS: tuple[Item, ...] = (
 FURNITURE: tuple[Item, ...] = (
     TABLE,
     Item(label="desk", size=(1.2, 0.6, 0.72), places=("floor",), leg_room=0.04, wall=True),
-    Item(label="chair", size=(0.45, 0.45, 0.90), places=("floor",)),
+    Item(label="chair", size=(0.45, 0.45, 0.90), places=("floor",), share=2),
     Item(label="stool", size=(0.40, 0.40, 0.45), places=("floor",), flat=True),
     Item(label="sofa", size=(0.85, 1.70, 0.80), places=("floor",), wall=True),
     Item(label="bed", size=(1.95, 1.40, 0.48), places=("floor",), flat=True, wall=True),
@@ -95,7 +95,7 @@ FURNITURE: tuple[Item, ...] = (
 ROOM_ITEMS: tuple[Item, ...] = (
     Item(label="book", size=(0.24, 0.18, 0.04), places=_ANY, flat=True),
     Item(label="box", size=(0.28, 0.20, 0.18), places=("top", "inside", "under"), flat=True),
-    Item(label="cup", size=(0.09, 0.09, 0.11), places=_ANY),
+    Item(label="cup", size=(0.115, 0.085, 0.11), places=_ANY),
     Item(label="vase", size=(0.14, 0.14, 0.28), places=_ON),
     Item(label="ball", size=(0.20, 0.20, 0.20), places=("floor", "inside", "under")),
     Item(label="monitor", size=(0.16, 0.50, 0.36), places=_ON),

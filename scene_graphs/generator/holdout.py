@@ -81,7 +81,7 @@ class Holdout:
 _RELATIONS: dict[SceneKind, tuple[Triple, ...]] = {
     "tabletop": (
         ("cup", "on", "book"),
-        ("book", "on", "box"),
+        ("plate", "on", "box"),
         ("can", "on", "plate"),
         ("ball", "in", "bowl"),
         ("block", "in", "crate"),

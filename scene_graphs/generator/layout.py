@@ -50,6 +50,7 @@ class Level:
         outline: within which they must lie.
         z: height of their undersides, metres.
         headroom: how tall they may be, metres.
+        ceiling: height of what is above all that stands there, also of things on things, metres.
         taken: outlines of what stands there already.
     """
 
@@ -58,7 +59,13 @@ class Level:
     outline: Rectangle
     z: float
     headroom: float = math.inf
+    ceiling: float = math.inf
     taken: list[Rectangle] = field(default_factory=list)
+
+    def suits(self, item: Item, height: float) -> bool:
+        """Whether a thing of that height can stand there. What opens stands on floors and tables alone."""
+        fits = height <= self.headroom and self.z + height <= self.ceiling
+        return fits and self.place in item.places and (item.part is None or self.owner == 0)
 
 
 def pick(rng: random.Random, choices: Sequence[str]) -> str:
@@ -102,7 +109,7 @@ class Layout:
         length, width, height = (edge * scale * (0.97 + 0.06 * rng.random()) for edge in item.size)
         size = (length, width, height)
         wanted = self.levels if levels is None else levels
-        usable = [level for level in wanted if level.place in item.places and size[2] <= level.headroom]
+        usable = [level for level in wanted if level.suits(item, size[2])]
         color = pick(rng, colors)
         opening = None
         if item.part:
@@ -117,14 +124,14 @@ class Layout:
                 body = Body(item.label, (x, y, level.z + size[2] / 2), size, outline.yaw, color=color, size_word=size_word)
                 body.opening, body.place, body.owner = opening, level.place, level.owner
                 number = len(self.bodies)
-                self._settle(item, body)
+                self._settle(item, body, level.ceiling)
                 return number
         return None
 
     def _pick_level(self, usable: Sequence[Level]) -> Level:
         """A level of a way to stand that is as likely as the others: else hardly anything would be in or under another."""
         ways = sorted({(level.place, level.owner > 0) for level in usable})
-        ways += [way for way in ways if way[0] == "inside"] * 2
+        ways += [way for way in ways if way[1]]
         way = ways[int(self.rng.random() * len(ways))]
         chosen = [level for level in usable if (level.place, level.owner > 0) == way]
         return chosen[int(self.rng.random() * len(chosen))]
@@ -175,23 +182,24 @@ class Layout:
         x, y = other.point(u, v)
         return Rectangle(x, y, half_x, half_y, other.yaw)
 
-    def _settle(self, item: Item, body: Body) -> None:
-        """Add a body with its parts, and the levels that it offers."""
+    def _settle(self, item: Item, body: Body, ceiling: float) -> None:
+        """Add a body with its parts, and the levels that it offers below a ceiling."""
         number = len(self.bodies)
         self.bodies.append(body)
         (x, y, z), (sx, sy, sz) = body.center, body.size
         top, bottom = z + sz / 2, z - sz / 2
         if item.flat:
             inset = _MARGIN
-            self.levels.append(Level(number, "top", Rectangle(x, y, sx / 2 - inset, sy / 2 - inset, body.yaw), top))
+            outline = Rectangle(x, y, sx / 2 - inset, sy / 2 - inset, body.yaw)
+            self.levels.append(Level(number, "top", outline, top, ceiling=ceiling))
         if item.interior is not None:
             wall, levels = item.interior.wall, item.interior.levels
             room = (sz - wall) / levels - wall
             outline = Rectangle(x, y, sx / 2 - wall - _MARGIN, sy / 2 - wall - _MARGIN, body.yaw)
             for level in range(levels):
                 floor = bottom + wall + level * (room + wall)
-                headroom = room - 0.01 if item.interior.covered else room * _STICKS_OUT
-                self.levels.append(Level(number, "inside", outline, floor, headroom))
+                above = floor + room - 0.01 if item.interior.covered else ceiling
+                self.levels.append(Level(number, "inside", outline, floor, room * _STICKS_OUT, above))
         if item.leg_room is not None:
             self._settle_table(item.leg_room, body, number)
         if item.part == "drawer":
@@ -207,7 +215,7 @@ class Layout:
         self.bodies.append(slab)
         self.levels.append(Level(number, "top", Rectangle(x, y, sx / 2 - _MARGIN, sy / 2 - _MARGIN, body.yaw), top))
         legs = Rectangle(x, y, sx / 2 - 0.09, sy / 2 - 0.09, body.yaw)
-        self.levels.append(Level(number, "under", legs, z - sz / 2, sz - thickness - 0.05))
+        self.levels.append(Level(number, "under", legs, z - sz / 2, ceiling=top - thickness - 0.05))
 
     def _settle_drawer(self, body: Body, number: int) -> None:
         (x, y, z), (sx, sy, sz) = body.center, body.size

@@ -26,9 +26,9 @@ SceneSplit = Literal["train", "validation", "test", "test_attributes", "test_rel
 SPLITS: tuple[str, ...] = get_args(SceneSplit)
 
 _ATTEMPTS = 400
-_REPEATS = 0.35
+_REPEATS = 0.3
 _SURFACE_COLORS = {"floor": "gray", "table": "brown", "desk": "brown"}
-_VIEWPOINTS: dict[SceneKind, Viewpoint] = {"tabletop": Viewpoint(), "room": Viewpoint(name="door")}
+_VIEWPOINTS: dict[SceneKind, Viewpoint] = {"tabletop": Viewpoint(), "room": Viewpoint(name="entrance")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,7 @@ def _shopping_list(config: GeneratorConfig, rng: random.Random, count: int) -> l
         repeatable = [item for item in drawn if item in choices]
         usual = repeatable if repeatable and rng.random() < _REPEATS else choices
         drawn.append(usual[int(rng.random() * len(usual))])
-    haste = [item.size[0] * item.size[1] * (0.3 + 0.7 * rng.random()) for item in drawn]
+    haste = [item.size[0] * item.size[1] * (0.1 + 0.9 * rng.random()) for item in drawn]
     return [drawn[number] for number in sorted(range(len(drawn)), key=lambda number: -haste[number])]
 
 

@@ -59,7 +59,7 @@ SHAPES: dict[str, tuple[Solid, ...]] = {
     "can": (Solid("cylinder"),),
     "chair": (*_legs(0.0), _block((-0.5, -0.5, -0.04), (0.5, 0.5, 0.04)), _block((-0.5, -0.5, 0.04), (-0.4, 0.5, 0.5))),
     "crate": _open_box(0.04, 0.08),
-    "cup": (Solid("cylinder", (-0.5, -0.36, -0.5), (0.22, 0.36, 0.5)), _block((0.22, -0.08, -0.25), (0.5, 0.08, 0.25))),
+    "cup": (Solid("cylinder", (-0.5, -0.5, -0.5), (0.22, 0.5, 0.5)), _block((0.22, -0.08, -0.25), (0.5, 0.08, 0.25))),
     "cushion": (Solid("ellipsoid"),),
     "desk": _legs(0.44, 0.05),
     "drawer": _open_box(0.05, 0.1),

@@ -27,7 +27,7 @@ def aligned_iou(first: Float[np.ndarray, "*N 6"], second: Float[np.ndarray, "*N 
     high = np.minimum(first[..., :3] + first[..., 3:] / 2, second[..., :3] + second[..., 3:] / 2)
     common = (high - low).clip(min=0.0).prod(axis=-1)
     together = first[..., 3:].prod(axis=-1) + second[..., 3:].prod(axis=-1) - common
-    return common / np.maximum(together, _THINNEST)
+    return np.asarray(common / np.maximum(together, _THINNEST))
 
 
 def oriented_iou(first: OrientedBox, second: OrientedBox) -> float:

@@ -142,6 +142,40 @@ class EpisodeLog:
         shown = np.clip(np.rint(colors * 255), 0, 255).astype(np.uint8)
         self._stream.log(f"world/{entity}", self._rr.Points3D(points.astype(np.float32), colors=shown, radii=_VOXEL / 2))
 
+    def boxes(
+        self, entity: str, *, centers: Float[np.ndarray, "N 3"], sizes: Float[np.ndarray, "N 3"],
+        quaternions: Float[np.ndarray, "N 4"], colors: Sequence[tuple[int, int, int]], labels: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Log oriented boxes as an entity of the scene.
+
+        Args:
+            entity: its name below ``world``.
+            centers: world metres.
+            sizes: full edge lengths, metres.
+            quaternions: orientations, ``wxyz``.
+            colors: RGB of each.
+            labels: text of each.
+        """
+        turns = [self._rr.Quaternion(xyzw=quaternion[[1, 2, 3, 0]]) for quaternion in quaternions]
+        shown = self._rr.Boxes3D(centers=centers, sizes=sizes, quaternions=turns, colors=list(colors), labels=list(labels))
+        self._stream.log(f"world/{entity}", shown)
+
+    def arrows(
+        self, entity: str, *, origins: Float[np.ndarray, "N 3"], vectors: Float[np.ndarray, "N 3"],
+        colors: Sequence[tuple[int, int, int]], labels: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Log arrows as an entity of the scene.
+
+        Args:
+            entity: its name below ``world``.
+            origins: where they start, world metres.
+            vectors: where they lead from there, metres.
+            colors: RGB of each.
+            labels: text of each.
+        """
+        shown = self._rr.Arrows3D(origins=origins, vectors=vectors, colors=list(colors), labels=list(labels), radii=0.002)
+        self._stream.log(f"world/{entity}", shown)
+
     def _fused(self, frames: Sequence[RgbdFrame]) -> None:
         clouds = clouds_of_frames(frames, self._workspace)
         points, colors = clouds.points[clouds.mask], clouds.colors[clouds.mask]
