@@ -1,10 +1,11 @@
 """What a batch says of words, things, pairs and truth is what the graphs say."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
-from small_scenes import small_samples
+from small_scenes import TEXTS, small_samples
 
 from vla3d.errors import DataError, InstructionError
 from vla3d.pretraining.batch import SceneBatch
@@ -47,11 +48,24 @@ def test_true_sentences_are_true_and_false_ones_false(samples: list[SceneSample]
     assert sum(len(sample.contrasts) for sample in samples) > 3
 
 
+@pytest.mark.parametrize("split", ["train", "test_attributes"])
+def test_words_do_not_give_contrasts_away(split: str) -> None:
+    samples = small_samples(split, 24)
+    true = Counter(sample.sentences[positive].text for sample in samples for positive, _ in sample.contrasts)
+    false = Counter(sample.negatives[negative].text for sample in samples for _, negative in sample.contrasts)
+    assert true and true == false
+    assert max(len(sample.contrasts) for sample in samples) == TEXTS.contrasts
+
+
 def test_held_out_contrasts_speak_of_what_training_never_says(samples: list[SceneSample]) -> None:
     holdout = default_holdout("tabletop")
     held_out = small_samples("test_attributes", 16)
-    contrasts = [sample.sentences[positive] for sample in held_out for positive, _ in sample.contrasts]
-    assert contrasts and all(speaks_of(sentence.claim, holdout) for sentence in contrasts)
+    contrasts = [
+        (sample.sentences[positive].claim, sample.negatives[negative].claim)
+        for sample in held_out
+        for positive, negative in sample.contrasts
+    ]
+    assert contrasts and all(speaks_of(true, holdout) or speaks_of(false, holdout) for true, false in contrasts)
     trained = [sentence.claim for sample in samples for sentence in sample.sentences]
     assert not any(speaks_of(claim, holdout) for claim in trained)
 

@@ -45,7 +45,8 @@ def judge(model: "SceneGraphPretraining", gallery: GalleryBatch) -> dict[str, fl
         ``word_object_accuracy``: words of noun phrases whose nearest thing in the scene is one that they stand for.
         ``masked_category_accuracy``: see `category_accuracy`.
         ``contrast_accuracy``: sentences that fit their scene better than one that is false of it by a word;
-        ``composition_accuracy``: the same of sentences about held-out pairs of colour and label. Half is chance.
+        ``composition_accuracy``: the same where one of the two is about a held-out pair of colour and label. Half is what
+        words alone give.
     """
     scenes, held_out = gallery.scenes, gallery.compositions
     embedded = encode(model, scenes)

@@ -37,7 +37,8 @@ class SceneSample:
         sentences: true ones.
         negatives: false ones, each different from a true one in one thing.
         summary: position in ``sentences`` of the text about the whole.
-        contrasts: positions in ``sentences`` and ``negatives`` of those that differ in one thing.
+        contrasts: positions in ``sentences`` and ``negatives`` of those that differ in one thing. Among all samples each of
+            these texts is true as often as it is false.
     """
 
     graph: GraphTensors
@@ -55,7 +56,7 @@ class Gallery:
 
     Attributes:
         scenes: among which a text has to find its own.
-        compositions: scenes with held-out compositions; their contrasts are those that speak of one.
+        compositions: scenes with held-out compositions; their contrasts are about those.
     """
 
     scenes: tuple[SceneSample, ...]
@@ -80,8 +81,8 @@ def scene_samples(
     """Scenes of a split with sentences.
 
     Args:
-        split: see `vla3d.scene_graphs.generator.scene.generate`. In ``test_attributes`` only contrasts that speak of a
-            held-out pair of colour and label count.
+        split: see `vla3d.scene_graphs.generator.scene.generate`. In ``test_attributes`` only contrasts count of which one
+            sentence speaks of a held-out pair of colour and label.
         count: how many.
         seed: the same one gives the same samples.
         texts: what is said.
@@ -91,12 +92,24 @@ def scene_samples(
     """
     config = GeneratorConfig.usual(texts.kind)
     scenes = [generate(split, first + number, seed=seed, config=config) for number in range(count)]
+    contrasts = _contrasts(scenes, texts.contrasts, seed, config.holdout if split == "test_attributes" else None)
+    return [_sample(scene, contrasts[number], texts, encoder, labels) for number, scene in enumerate(scenes)]
+
+
+def _contrasts(
+    scenes: Sequence[GeneratedScene], most: int, seed: int, holdout: Holdout | None
+) -> dict[int, list[Contrast[int]]]:
+    """At most so many contrasts for each scene. Of a pair both are taken or none, or words would give the answer away."""
+    pairs = list(mine(((number, scene.graph) for number, scene in enumerate(scenes)), seed=seed))
     found: dict[int, list[Contrast[int]]] = defaultdict(list)
-    for pair in mine(((number, scene.graph) for number, scene in enumerate(scenes)), seed=seed):
-        for contrast in (pair.first, pair.second):
-            if split != "test_attributes" or speaks_of(contrast.positive.claim, config.holdout):
+    for pair in random.Random(seed).sample(pairs, len(pairs)):
+        both = (pair.first, pair.second)
+        if holdout is not None and not any(speaks_of(contrast.positive.claim, holdout) for contrast in both):
+            continue
+        if all(len(found[contrast.scene]) < most for contrast in both):
+            for contrast in both:
                 found[contrast.scene].append(contrast)
-    return [_sample(scene, found[number], texts, encoder, labels) for number, scene in enumerate(scenes)]
+    return found
 
 
 def _sample(
@@ -116,16 +129,15 @@ def _sample(
         speaker.summary(texts.summary_relations),
     ]
     summary = len(said) - 1
-    chosen = _some(iter(contrasts), texts.contrasts, rng)
     sampled = sample_points(graph, scene.seed, Sampling(per_object=_POINTS_PER_OBJECT))
     return SceneSample(
         graph=graph_tensors(graph, encoder, sampled=sampled, labels=labels),
         facts=speaker.facts,
         ids=graph.ids,
-        sentences=(*said, *(contrast.positive for contrast in chosen)),
-        negatives=tuple(contrast.negative for contrast in chosen),
+        sentences=(*said, *(contrast.positive for contrast in contrasts)),
+        negatives=tuple(contrast.negative for contrast in contrasts),
         summary=summary,
-        contrasts=tuple((summary + 1 + place, place) for place in range(len(chosen))),
+        contrasts=tuple((summary + 1 + place, place) for place in range(len(contrasts))),
     )
 
 
