@@ -76,8 +76,8 @@ class PlainGraphLayer(nn.Module):
         subject, target = edge_index
         sent = self.message_net(torch.cat([nodes[subject], edges, nodes[target]], dim=1))
         count = torch.bincount(target, minlength=len(nodes)).clamp(min=1)[:, None]
-        mean = torch.zeros_like(nodes).index_add(0, target, sent) / count
-        largest = torch.zeros_like(nodes).scatter_reduce(
+        mean = torch.zeros_like(nodes, dtype=sent.dtype).index_add(0, target, sent) / count
+        largest = torch.zeros_like(nodes, dtype=sent.dtype).scatter_reduce(
             0, target[:, None].expand_as(sent), sent, reduce="amax", include_self=False
         )
         nodes = self.node_norm(nodes + self.node_net(torch.cat([nodes, mean, largest], dim=1)))

@@ -54,7 +54,8 @@ def test_words_do_not_give_contrasts_away(split: str) -> None:
     true = Counter(sample.sentences[positive].text for sample in samples for positive, _ in sample.contrasts)
     false = Counter(sample.negatives[negative].text for sample in samples for _, negative in sample.contrasts)
     assert true and true == false
-    assert max(len(sample.contrasts) for sample in samples) == TEXTS.contrasts
+    most = max(len(sample.contrasts) for sample in samples)
+    assert most == TEXTS.contrasts if split == "train" else TEXTS.contrasts < most <= 8
 
 
 def test_held_out_contrasts_speak_of_what_training_never_says(samples: list[SceneSample]) -> None:

@@ -111,6 +111,24 @@ def test_losses_reach_every_weight(model: SceneGraphPretraining, samples: list[S
         assert all(parameter.grad is not None for parameter in as_module(model).parameters())
 
 
+def test_reduced_precision_changes_little(model: SceneGraphPretraining, batch: SceneBatch, samples: list[SceneSample]) -> None:
+    full = model.loss(batch, generator())
+    gallery = Gallery(scenes=tuple(samples[:3]), compositions=tuple(samples[3:5]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reduced = model.loss(batch, generator())
+        judged = model.metrics(model.collate([gallery]))  # type: ignore[arg-type]
+    assert judged.keys() == model.metrics(model.collate([gallery])).keys()  # type: ignore[arg-type]
+    for name in LOSSES:
+        assert float(reduced[name].detach()) == pytest.approx(float(full[name].detach()), rel=0.02)
+    # Rounded similarities would lie on a coarse grid.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedded = judging.encode(model, batch)
+        with levels.full_precision(embedded.words):
+            similarities = levels.word_object(batch, embedded).similarities
+    assert similarities.dtype == torch.float32
+    assert not torch.equal(similarities, similarities.bfloat16().float())
+
+
 def test_the_loss_is_the_weighted_sum(model: SceneGraphPretraining, batch: SceneBatch) -> None:
     losses = model.loss(batch, generator(3))
     weights = model.config.weights

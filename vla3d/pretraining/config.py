@@ -118,7 +118,8 @@ class SceneTextsConfig:
         relations: sentences of a scene about how two things stand.
         attributes: sentences of a scene about one thing.
         summary_relations: relations in the text about the whole scene.
-        contrasts: pairs of a true sentence and one that is false by a word.
+        contrasts: pairs of a true sentence and one that is false by a word, at most; those that judge held-out compositions are
+            as many as there are, up to 8.
 
     Raises:
         ConfigError: no such kind, or a number is out of range.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.errors import ConfigError
+from vla3d.pretraining.levels import full_precision
 from vla3d.pretraining.modeling import SceneGraphPretraining
 from vla3d.scene_graphs.box_fitting import upright_box
 from vla3d.scene_graphs.build import graph_of
@@ -161,7 +162,8 @@ class SceneGrounding(nn.Module):
         nodes = batch.graphs.dense_nodes(encoder.encode_graph(batch.graphs).nodes)
         words = encoder.encode_text(batch.ids, batch.mask)
         words, nodes = encoder.fuse(words, batch.mask, nodes, batch.graphs.node_mask)
-        similarity = self.base.temperatures["sentence_object"](encoder.ground(words, nodes))
+        with full_precision(words):
+            similarity = self.base.temperatures["sentence_object"](encoder.ground(words, nodes))
         return similarity.masked_fill(~batch.graphs.node_mask, float("-inf"))
 
     def loss(self, batch: GroundingBatch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -49,24 +49,27 @@ def judge(model: "SceneGraphPretraining", gallery: GalleryBatch) -> dict[str, fl
         words alone give.
     """
     scenes, held_out = gallery.scenes, gallery.compositions
-    embedded = encode(model, scenes)
-    found, chance = retrieval(scenes, embedded)
-    return {
-        "retrieval_r1": found,
-        "retrieval_chance": chance,
-        "retrieval_error": 1.0 - found,
-        "word_object_accuracy": word_accuracy(scenes, embedded),
-        "masked_category_accuracy": category_accuracy(model, scenes.graphs),
-        "contrast_accuracy": share(contrast_wins(scenes, embedded)),
-        "composition_accuracy": share(contrast_wins(held_out, encode(model, held_out))),
-    }
+    embedded, held_out_embedded = encode(model, scenes), encode(model, held_out)
+    category = category_accuracy(model, scenes.graphs)
+    with levels.full_precision(embedded.words):
+        found, chance = retrieval(scenes, embedded)
+        return {
+            "retrieval_r1": found,
+            "retrieval_chance": chance,
+            "retrieval_error": 1.0 - found,
+            "word_object_accuracy": word_accuracy(scenes, embedded),
+            "masked_category_accuracy": category,
+            "contrast_accuracy": share(contrast_wins(scenes, embedded)),
+            "composition_accuracy": share(contrast_wins(held_out, held_out_embedded)),
+        }
 
 
 def encode(model: "SceneGraphPretraining", batch: SceneBatch) -> Embeddings:
     """Embeddings of a batch with nothing masked."""
     encoder = model.encoder
-    encoding = encoder.encode_graph(batch.graphs)
-    return levels.embed(encoder, batch, encoding, encoder.encode_text(batch.ids, batch.mask))
+    encoding, words = encoder.encode_graph(batch.graphs), encoder.encode_text(batch.ids, batch.mask)
+    with levels.full_precision(words):
+        return levels.embed(encoder, batch, encoding, words)
 
 
 def share(wins: Bool[Tensor, "C"]) -> float:

@@ -81,12 +81,13 @@ class SceneGraphPretraining(nn.Module):
         """Losses by name and their weighted sum ``"loss"``; all masks are drawn by ``generator``."""
         encoding = self.encoder.encode_graph(batch.graphs)
         words = self.encoder.encode_text(batch.ids, batch.mask)
-        embedded = levels.embed(self.encoder, batch, encoding, words)
         losses = {}
-        for level in LEVELS:
-            contrast = getattr(levels, level)(batch, embedded)
-            logits = self.temperatures[level](contrast.similarities)
-            losses[level] = symmetric_info_nce(logits, contrast.positives, contrast.candidates)
+        with levels.full_precision(words):
+            embedded = levels.embed(self.encoder, batch, encoding, words)
+            for level in LEVELS:
+                contrast = getattr(levels, level)(batch, embedded)
+                logits = self.temperatures[level](contrast.similarities)
+                losses[level] = symmetric_info_nce(logits, contrast.positives, contrast.candidates)
         losses.update(self._fused(batch, batch.graphs.dense_nodes(encoding.nodes), generator))
         hidden = draw_mask(batch.graphs.node_mask, self.config.object_share, generator)[batch.graphs.node_mask]
         losses["masked_objects"] = self._masked_objects(batch.graphs, hidden)
@@ -103,7 +104,8 @@ class SceneGraphPretraining(nn.Module):
         words = self.encoder.encode_text(batch.ids, batch.mask, hidden)
         mask = batch.graphs.node_mask[batch.scene]
         fused_words, fused_nodes = self.encoder.fuse(words, batch.mask, nodes[batch.scene], mask)
-        logits = self.temperatures["sentence_object"](self.encoder.ground(fused_words, fused_nodes))
+        with levels.full_precision(words):
+            logits = self.temperatures["sentence_object"](self.encoder.ground(fused_words, fused_nodes))
         missing, targets = self.word_out(fused_words[hidden]), batch.ids[hidden]
         return {
             "sentence_object": info_nce(logits, levels.members(batch), mask),
@@ -146,16 +148,8 @@ class SceneGraphPretraining(nn.Module):
         ]
 
     def architecture(self) -> dict[str, Any]:
-        """What must agree for weights to fit."""
-        config = self.config
-        return {
-            "model": NAME,
-            "encoder": config.encoder.to_dict(),
-            "labels": list(config.labels),
-            "words": self.tokenizer.vocab_size,
-            "hard_negatives": config.hard_negatives,
-            "position_blind": config.position_blind,
-        }
+        """What must agree for a run to go on."""
+        return {"model": NAME, "words": self.tokenizer.vocab_size, **self.config.to_dict()}
 
     # Files
 

@@ -22,8 +22,10 @@ from vla3d.scene_graphs.text.sentences import Speaker
 
 Item = TypeVar("Item")
 
-# Points on a node before hidden ones are taken away; about half are left.
-_POINTS_PER_OBJECT = 160
+# Points that are drawn on a node for each one that is read: about half of them are hidden.
+_DRAWN = 2.5
+# Contrasts of a scene about held-out compositions: few scenes are of use to each other there, so each is used often.
+_HELD_OUT = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +94,9 @@ def scene_samples(
     """
     config = GeneratorConfig.usual(texts.kind)
     scenes = [generate(split, first + number, seed=seed, config=config) for number in range(count)]
-    contrasts = _contrasts(scenes, texts.contrasts, seed, config.holdout if split == "test_attributes" else None)
+    held_out = split == "test_attributes"
+    most = _HELD_OUT if held_out else texts.contrasts
+    contrasts = _contrasts(scenes, most, seed, config.holdout if held_out else None)
     return [_sample(scene, contrasts[number], texts, encoder, labels) for number, scene in enumerate(scenes)]
 
 
@@ -100,7 +104,8 @@ def _contrasts(
     scenes: Sequence[GeneratedScene], most: int, seed: int, holdout: Holdout | None
 ) -> dict[int, list[Contrast[int]]]:
     """At most so many contrasts for each scene. Of a pair both are taken or none, or words would give the answer away."""
-    pairs = list(mine(((number, scene.graph) for number, scene in enumerate(scenes)), seed=seed))
+    numbered = ((number, scene.graph) for number, scene in enumerate(scenes))
+    pairs = list(mine(numbered, seed=seed) if holdout is None else mine(numbered, seed=seed, per_kind=_HELD_OUT))
     found: dict[int, list[Contrast[int]]] = defaultdict(list)
     for pair in random.Random(seed).sample(pairs, len(pairs)):
         both = (pair.first, pair.second)
@@ -129,7 +134,7 @@ def _sample(
         speaker.summary(texts.summary_relations),
     ]
     summary = len(said) - 1
-    sampled = sample_points(graph, scene.seed, Sampling(per_object=_POINTS_PER_OBJECT))
+    sampled = sample_points(graph, scene.seed, Sampling(per_object=round(_DRAWN * encoder.points)))
     return SceneSample(
         graph=graph_tensors(graph, encoder, sampled=sampled, labels=labels),
         facts=speaker.facts,
