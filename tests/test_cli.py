@@ -90,7 +90,7 @@ def test_help_shows_every_key_and_is_not_hydras_own(words: Sequence[str], call: 
     assert "powered by Hydra" not in out and "$" not in out.replace("${steps}", "").replace("${seed}", "")
     assert f"vla3d {name} " in out and ("out: null" in out) == (words not in WRITES_NOTHING)
     assert "seed: " in out or words in DRAWS_NOTHING
-    assert ("Groups (choose" in out) == (name == "train")
+    assert ("Groups (choose" in out) == (name in ("train", "pretrain"))
 
 
 def test_importing_the_library_loads_nothing_heavy() -> None:

@@ -12,6 +12,7 @@ from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.benchmarks.config import BenchConfig
 from vla3d.commands.building import build, dated_folder, recorded
 from vla3d.commands.composition import compose
+from vla3d.commands.pretrain import pretrain_config
 from vla3d.commands.train import run_config
 from vla3d.conversion.config import ConvertConfig
 from vla3d.data.demos import DemosConfig
@@ -23,6 +24,8 @@ from vla3d.inspection.config import CamerasConfig, GraphConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
 from vla3d.policies.bridgevla_v1.convert import MAX_TEXT_TOKENS, ConvertCheckpointConfig
+from vla3d.pretraining.config import LossWeights, SceneGraphObjectiveConfig, SceneTextsConfig
+from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.serving.config import ServeConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
@@ -49,10 +52,20 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
     covered = {f"{group}/{name}.yaml" for group, name in (option.split("=") for option in OPTIONS)}
-    roots = {
-        f"{name}.yaml"
-        for name in ("bench", "collect", "evaluate", "graph", "rollout", "serve", "train", "view", "view_cameras", "convert")
-    }
+    commands = (
+        "bench",
+        "collect",
+        "convert",
+        "evaluate",
+        "graph",
+        "pretrain",
+        "rollout",
+        "serve",
+        "train",
+        "view",
+        "view_cameras",
+    )
+    roots = {"objective/scene_graph.yaml", *(f"{name}.yaml" for name in commands)}
     roots |= {f"convert_{source}.yaml" for source in ("rlbench", "gembench", "bridgevla_real", "checkpoint")}
     # Run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py.
     suites = {f"suite/{name}.yaml" for name in SUITES}
@@ -89,6 +102,11 @@ def test_yaml_names_every_setting() -> None:
     assert set(train["policy"]["augmentation"]) == names(AugmentationConfig)
     assert set(composed("train", "policy=bridgevla_v1")["policy"]) == names(BridgeVLAV1Config) | {"name"}
     assert set(composed("convert_checkpoint")) == names(ConvertCheckpointConfig)
+    pretrain = composed("pretrain")
+    assert set(pretrain["objective"]) == names(SceneGraphObjectiveConfig) | {"name"}
+    assert set(pretrain["objective"]["encoder"]) == names(SceneEncoderConfig)
+    assert set(pretrain["objective"]["weights"]) == names(LossWeights)
+    assert set(pretrain["scenes"]) == names(SceneTextsConfig)
     assert set(composed("collect")) == names(CollectConfig)
     assert set(composed("convert")) == names(ConvertConfig)
     assert set(composed("convert_rlbench")) == names(ConvertConfig) - {"format"}
@@ -113,6 +131,9 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert rollout.pop("suite") == {"name": None, "rows": [], "only": []}
     assert build(RolloutConfig, rollout) == RolloutConfig(tasks=["open_drawer"], out=Path("x"), policy="random")
     assert build(DemosConfig, composed("train")["demos"]) == DemosConfig()
+    pretrain = pretrain_config(composed("pretrain", "out=x", "steps=7", "seed=3"))
+    assert pretrain.objective == SceneGraphObjectiveConfig() and pretrain.scenes == SceneTextsConfig()
+    assert (pretrain.out, pretrain.trainer.steps, pretrain.trainer.seed) == (Path("x"), 7, 3)
     evaluate = {"checkpoint": "run", "out": "x", "demos": composed("evaluate")["demos"]["split"]}
     assert build(EvaluateConfig, composed("evaluate") | evaluate) == EvaluateConfig(checkpoint=Path("run"), out=Path("x"))
     serve = composed("serve") | {"policy": "random"}
@@ -187,6 +208,23 @@ def test_out_defaults_to_a_dated_folder(tmp_path: Path, monkeypatch: pytest.Monk
     assert first.parts[:2] == ("runs", "train")
     first.mkdir(parents=True)
     assert dated_folder("train") != first  # also within the same second
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("resume=true", "give out=RUN"),
+        ("objective.name=scene_grap", "Did you mean 'scene_graph'"),
+        ("objective.encoder.width=63", "multiple of heads"),
+        ("objective.weights.word_object=[1]", "weights.word_object: got"),
+        ("scenes.train=1", "scenes.train: got 1"),
+        ("scenes.kind=kitchen", "Unknown kind of scene 'kitchen'"),
+        ("scenes=null", "scenes: got None, expected a section"),
+    ],
+)
+def test_pretraining_that_does_not_fit_is_refused(word: str, part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        pretrain_config(composed("pretrain", word))
 
 
 # Building

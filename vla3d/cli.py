@@ -47,6 +47,9 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "collect": Command("record demonstrations of the scripted experts", "vla3d.commands.collect:main", "collect"),
     "train": Command("train a policy on demonstrations", "vla3d.commands.train:main", "train"),
+    "pretrain": Command(
+        "train an encoder of scenes and words on generated scene graphs", "vla3d.commands.pretrain:main", "pretrain"
+    ),
     "rollout": Command(
         "run a policy in the simulator and measure its success",
         "vla3d.commands.rollout:main",

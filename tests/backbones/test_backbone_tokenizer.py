@@ -138,3 +138,12 @@ def test_training_refuses_what_it_cannot_use() -> None:
         InstructionTokenizer.train(["", "  "])
     with pytest.raises(ConfigError, match="vocab_size is 100"):
         InstructionTokenizer.train(SENTENCES, vocab_size=100)
+
+
+def test_spans_are_where_the_pieces_stand() -> None:
+    tokenizer = InstructionTokenizer.train(["there is a red cup, and a box."])
+    for sentence in ("There is a Red cup, and a box.", "the zebra is in a cup.", "box"):
+        words, spans = tokenizer.words(sentence), tokenizer.spans(sentence)
+        assert len(words) == len(spans)
+        assert [sentence[start:end].lower() for start, end in spans] == [word.replace("▁", "") for word in words]
+        assert "".join(sentence[start:end] for start, end in spans) == sentence.replace(" ", "")

@@ -22,6 +22,7 @@ FILE_NAME = "tokenizer.json"
 PAD, EOS, BOS, UNKNOWN, IMAGE = "<pad>", "<eos>", "<bos>", "<unk>", "<image>"
 # PaliGemma closes its prompt with a newline (Beyer et al. 2024, section 3.2.1); in both vocabularies it is a token of its own.
 END_OF_PROMPT = "\n"
+_SPACE = "▁"
 _SPECIAL = [PAD, EOS, BOS, UNKNOWN, IMAGE, END_OF_PROMPT]
 _ALPHABET = list("abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-/")
 
@@ -79,7 +80,7 @@ class InstructionTokenizer:
         )
         special = _SPECIAL + [f"<0x{byte:02X}>" for byte in range(256)]
         trainer = BpeTrainer(
-            vocab_size=vocab_size, special_tokens=special, initial_alphabet=[*_ALPHABET, "▁"], show_progress=False
+            vocab_size=vocab_size, special_tokens=special, initial_alphabet=[*_ALPHABET, _SPACE], show_progress=False
         )
         tokenizer.train_from_iterator(corpus, trainer)
         return cls(tokenizer)
@@ -115,6 +116,21 @@ class InstructionTokenizer:
     def words(self, sentence: str) -> list[str]:
         """The pieces a sentence falls into, for showing to people."""
         return self._tokenizer.encode(_clean(sentence), add_special_tokens=False).tokens
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """Where each piece of `words` stands: position of its first character and after its last one.
+
+        The space before a word does not count to it. Positions are those of ``sentence`` if it has no line breaks, doubled
+        spaces or invisible characters.
+        """
+        text = _clean(sentence)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        found = []
+        for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
+            # The mark of a space also stands before the first word, where there is no space: it has no characters then.
+            end = start if piece == _SPACE and not text[start:end].isspace() else end
+            found.append((end - len(text[start:end].lstrip()), end))
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """The sentence behind token ids, without control tokens."""
