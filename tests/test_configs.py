@@ -65,7 +65,7 @@ def test_the_tree_holds_yaml_only_and_every_file_is_covered() -> None:
         "view",
         "view_cameras",
     )
-    roots = {"objective/scene_graph.yaml", *(f"{name}.yaml" for name in commands)}
+    roots = {"objective/scene_graph.yaml", "view.yaml", "view_cameras.yaml", *(f"{name}.yaml" for name in commands)}
     roots |= {f"convert_{source}.yaml" for source in ("rlbench", "gembench", "bridgevla_real", "checkpoint")}
     # Run by tests/evaluation/test_suite.py and tests/envs/test_rlbench_suites.py.
     suites = {f"suite/{name}.yaml" for name in SUITES}
