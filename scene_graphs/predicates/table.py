@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from vla3d.scene_graphs.predicates.measures import Measures
 from vla3d.scene_graphs.predicates import rules
+from vla3d.scene_graphs.predicates.measures import Measures
 from vla3d.scene_graphs.predicates.tolerances import Tolerances
 from vla3d.scene_graphs.predicates.truth import Truth
 
