@@ -1,5 +1,6 @@
 """The front door: usage, help, mistakes, exit codes, completion. Commands themselves are tested in their rooms."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -169,6 +170,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["convert", "gembench", "nowhere", "out", "keyframe_rule=vla3d"], "Unknown key 'keyframe_rule'."),
         (["convert", "nowhere", "out", "format=gemebnch"], "Unknown demonstration format 'gemebnch'. Did you mean 'gembench'?"),
         (["convert", "nowhere", "out", "more"], "Cannot read 'more'; expected key=value"),
+        (["convert", "rlbnch", "nowhere", "out"], "Unknown part of vla3d convert 'rlbnch'. Did you mean 'rlbench'?"),
         (["convert", "nowhere", "nowhere/out"], "nowhere/out lies in the demonstrations to convert, nowhere; choose a folder"),
         (["convert", "nowhere", "out", "episodes=0"], "episodes: got 0, expected a whole number of at least 1."),
         (["convert", "nowhere", "out", "cameras=[a,a]"], "cameras: got a more than once; name each once."),
@@ -241,11 +243,20 @@ def test_a_bug_in_a_worker_keeps_its_traceback(
     assert code == 1 and err.endswith("  File ...\nIndexError: ours\n")
 
 
-def test_a_full_disk_is_the_users_to_mend(
-    call: Callable[..., tuple[int, str, str]], failing: Callable[[BaseException], None]
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free space, or choose a folder elsewhere"),
+        (errno.EFBIG, "free space, or choose a folder elsewhere"),
+        (errno.EACCES, "allow it to be read, or choose a folder you may read and write"),
+        (errno.EROFS, "choose a folder you may write to"),
+    ],
+)
+def test_what_the_system_refuses_is_the_users_to_mend(
+    number: int, advice: str, call: Callable[..., tuple[int, str, str]], failing: Callable[[BaseException], None]
 ) -> None:
-    failing(OSError(28, "No space left on device", "somewhere"))
-    assert "No space left on device: somewhere" in the_sentence(call("info"))
+    failing(OSError(number, os.strerror(number), "somewhere"))
+    assert the_sentence(call("info")) == f"vla3d: {os.strerror(number)}: somewhere; {advice}.\n"
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
