@@ -153,6 +153,8 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["view"], "Got no path, expected a dataset, a rollout or an episode of one: vla3d view PATH."),
         (["view", "nowhere"], "nowhere does not exist; expected a dataset"),
         (["view", "nowhere/with, a 'quote'"], "nowhere/with, a 'quote' does not exist"),
+        (["view", "./it's no=where"], "it's no=where does not exist; expected a dataset"),
+        (["convert", "/it's no=where", "out=x"], "/it's no=where is no dataset: it does not exist."),
         (["view", "nowhere", "format=gif"], "Unknown format 'gif'."),
         (["view", "nowhere", "episdoe=3"], "Unknown key 'episdoe'. Did you mean 'episode'?"),
         (["view", "cameras"], "Got no path, expected a folder with cameras.json"),

@@ -213,8 +213,8 @@ def _refuse_misspelt_part(name: str, command: Command, words: list[str]) -> None
 
 
 def _leading(words: list[str]) -> list[str]:
-    """The first words that are neither ``key=value`` nor an option."""
-    return list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
+    """The first words that are neither ``key=value`` nor an option. A path may hold a ``=`` once it begins like one."""
+    return list(itertools.takewhile(lambda word: word.startswith(("/", "./", "../")) or not re.search("=|^-", word), words))
 
 
 def _named(words: list[str], keys: Sequence[str]) -> list[str]:
