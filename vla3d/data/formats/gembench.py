@@ -22,7 +22,6 @@ of the taskvar's sentences, and all of them are its paraphrases.
 """
 
 import json
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -40,8 +39,6 @@ from vla3d.data.store import EpisodeRef
 from vla3d.errors import CorruptEpisodeError, DataError
 from vla3d.geometry.resection import Resection, ResectionError, resect_clouds
 from vla3d.types import Episode, RgbdFrame
-
-logger = logging.getLogger(__name__)
 
 LAYOUT = f"GemBench's keysteps_bbox/seed0 with <task>+<variation>/{DATA_FILE}"
 CAMERAS: tuple[str, ...] = ("left_shoulder", "right_shoulder", "wrist", "front")
@@ -129,9 +126,8 @@ class GemBenchSource(ForeignSource):
                 except DataError as error:
                     if self._options.on_corrupt != "skip":
                         raise
-                    logger.warning("%s It is skipped.", error)
                     ref = EpisodeRef(task, EPISODES_PER_VARIATION * variation)
-                    self.skipped[ref] = CorruptEpisodeError(str(error), _without_folder(error, records))
+                    self._sound.skip(ref, CorruptEpisodeError(str(error), _without_folder(error, records)))
                     continue
                 found[task] += [EPISODES_PER_VARIATION * variation + number for number in numbers]
             self._listed = {task: sorted(numbers) for task, numbers in found.items() if numbers}
