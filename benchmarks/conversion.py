@@ -15,11 +15,7 @@ remaining keyframes is added (``demos.stride=10 demos.chain_duplicates=true``). 
 """
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -34,9 +30,9 @@ import bridgevla_real_demos
 import gembench_demos
 import rlbench_demos
 import torch
+from machine import about_this_machine
 from PIL import Image
 
-from vla3d.commands.info import processor
 from vla3d.data import DemoSource, open_demos
 from vla3d.data.samples import sample_instants
 from vla3d.data.writer import write_episode
@@ -212,14 +208,7 @@ def main() -> None:
                         f"  replay buffer, {what}: {samples} samples, {replay / 1e6:.1f} MB, {replay / size:.1f} times as large"
                     )
     if arguments.out:
-        versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "zarr", "lmdb", "msgpack")}
-        machine = {
-            "date": datetime.date.today().isoformat(),
-            "cpu": processor(),
-            "cores": os.cpu_count(),
-            "load_average": [round(load, 2) for load in os.getloadavg()],
-            "versions": {"python": platform.python_version(), **versions},
-        }
+        machine = about_this_machine(("numpy", "pillow", "zarr", "lmdb", "msgpack"))
         arguments.out.write_text(json.dumps({"machine": machine, "demos": arguments.demos, "rows": rows}, indent=1) + "\n")
 
 

@@ -4,15 +4,14 @@
 
 The demonstrations are made for the purpose: five cameras of 128x128, with noise on colours and depth, so that the files
 compress no better than a real scene's. A camera frame is colour, depth and segmentation together. Times are processor seconds
-of the process, which other programs on the machine disturb less than the wall clock; the best of several runs counts.
+of the process, which other programs on the machine disturb less than the wall clock; the best of several runs counts. The last
+case is ``vla3d train`` with a small BridgeVLA, its reading of the samples and starting up included.
 """
 
 import argparse
-import datetime
-import importlib.metadata
+import contextlib
+import io
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -25,13 +24,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data"))  # the tests know how to write the formats
 
 import rlbench_demos
+from machine import about_this_machine
 
-from vla3d.commands.info import processor
+from vla3d import cli
 from vla3d.data import DatasetWriter, DemoSource, open_demos
 from vla3d.data.demos import DemosConfig, iterate_samples
 
 SIZE = (128, 128)
 CAMERAS = ("front", "left_shoulder", "right_shoulder", "wrist")
+UPDATES = 100
+TRAIN = (
+    f"steps={UPDATES}", "policy=bridgevla_nano", "policy.backbone.resolution=32", "policy.backbone.vision_layers=1",
+    "policy.backbone.text_layers=1", "policy.workspace_low=[-0.3,-0.5,0.6]", "policy.workspace_high=[0.7,0.5,1.6]",
+    f"policy.cameras=[{','.join(CAMERAS)}]", "trainer.batch_size=2", "trainer.validate_every=0", "trainer.progress=false",
+    "demos.validation_share=0", "demos.stride=10",
+)  # fmt: skip
 REQUEST = {"made_for": "benchmarks/foreign_formats.py"}
 
 
@@ -82,15 +89,20 @@ def measure(name: str, path: Path, repeats: int) -> list[dict[str, Any]]:
         source = open_demos(path)
         return sum(len(one.observation.frames) for one in iterate_samples(source, [ref], demos, CAMERAS, progress=None))
 
+    def train() -> None:
+        with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
+            assert cli.main(("train", f"data={path}", f"out={out}/run", *TRAIN)) == 0
+
     cases: dict[str, tuple[Callable[[], object], int]] = {
         "describe (info)": (lambda: open_demos(path).info(ref), 0),
         "read everything": (lambda: open_demos(path).read(ref), info.num_steps * len(info.cameras)),
         "samples to train on": (samples, samples()),
         "verify": (lambda: open_demos(path).verify(ref), info.num_steps * len(info.cameras)),
     }
+    cases[f"train {UPDATES} updates"] = (train, 0)
     rows = []
     for case, (call, frames) in cases.items():
-        seconds = cpu_seconds(call, repeats)
+        seconds = cpu_seconds(call, 2 if call is train else repeats)
         rows.append(
             {
                 "format": name,
@@ -122,14 +134,7 @@ def main() -> None:
         rate = f"{row['camera_frames_per_cpu_s']:6d} camera frames/cpu s" if row["camera_frames_per_cpu_s"] else " " * 27
         print(f"{row['format']:8} {row['case']:20} {row['cpu_ms']:8.1f} ms cpu {rate}  x{row['times_store']} the store's speed")
     if arguments.out:
-        versions = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "zarr")}
-        machine = {
-            "date": datetime.date.today().isoformat(),
-            "cpu": processor(),
-            "cores": os.cpu_count(),
-            "load_average": [round(load, 2) for load in os.getloadavg()],
-            "versions": {"python": platform.python_version(), **versions},
-        }
+        machine = about_this_machine(("numpy", "pillow", "zarr", "torch"))
         result = {"machine": machine, "frames": arguments.frames, "image_size": SIZE[0], "rows": rows}
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

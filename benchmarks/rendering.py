@@ -7,12 +7,9 @@ of all threads, which other programs on the machine disturb less: rates and rati
 """
 
 import argparse
-import datetime
 import functools
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import mujoco
+from machine import about_this_machine
 
 from vla3d.envs.base import make_env
 from vla3d.envs.registration import BUILT_IN
@@ -92,22 +90,8 @@ def cold_start_seconds() -> float:
 
 def machine() -> dict[str, Any]:
     """Where and with what the figures were made."""
-    cpu = platform.processor()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    return {
-        "date": datetime.date.today().isoformat(),
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-        "mujoco_gl": os.environ.get("MUJOCO_GL", ""),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("mujoco", "mujoco-warp", "warp-lang", "numpy")},
-        },
-    }
+    about = about_this_machine(("mujoco", "mujoco-warp", "warp-lang", "numpy"))
+    return about | {"mujoco_gl": os.environ.get("MUJOCO_GL", "")}
 
 
 def main() -> None:

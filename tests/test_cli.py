@@ -1,5 +1,6 @@
 """The front door: usage, help, mistakes, exit codes, completion. Commands themselves are tested in their rooms."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -152,6 +153,8 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["view"], "Got no path, expected a dataset, a rollout or an episode of one: vla3d view PATH."),
         (["view", "nowhere"], "nowhere does not exist; expected a dataset"),
         (["view", "nowhere/with, a 'quote'"], "nowhere/with, a 'quote' does not exist"),
+        (["view", "./it's no=where"], "it's no=where does not exist; expected a dataset"),
+        (["convert", "/it's no=where", "out=x"], "/it's no=where is no dataset: it does not exist."),
         (["view", "nowhere", "format=gif"], "Unknown format 'gif'."),
         (["view", "nowhere", "episdoe=3"], "Unknown key 'episdoe'. Did you mean 'episode'?"),
         (["view", "cameras"], "Got no path, expected a folder with cameras.json"),
@@ -169,6 +172,7 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
         (["convert", "gembench", "nowhere", "out", "keyframe_rule=vla3d"], "Unknown key 'keyframe_rule'."),
         (["convert", "nowhere", "out", "format=gemebnch"], "Unknown demonstration format 'gemebnch'. Did you mean 'gembench'?"),
         (["convert", "nowhere", "out", "more"], "Cannot read 'more'; expected key=value"),
+        (["convert", "rlbnch", "nowhere", "out"], "Unknown part of vla3d convert 'rlbnch'. Did you mean 'rlbench'?"),
         (["convert", "nowhere", "nowhere/out"], "nowhere/out lies in the demonstrations to convert, nowhere; choose a folder"),
         (["convert", "nowhere", "out", "episodes=0"], "episodes: got 0, expected a whole number of at least 1."),
         (["convert", "nowhere", "out", "cameras=[a,a]"], "cameras: got a more than once; name each once."),
@@ -246,11 +250,20 @@ def test_a_bug_in_a_worker_keeps_its_traceback(
     assert code == 1 and err.endswith("  File ...\nIndexError: ours\n")
 
 
-def test_a_full_disk_is_the_users_to_mend(
-    call: Callable[..., tuple[int, str, str]], failing: Callable[[BaseException], None]
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free space, or choose a folder elsewhere"),
+        (errno.EFBIG, "free space, or choose a folder elsewhere"),
+        (errno.EACCES, "allow it to be read, or choose a folder you may read and write"),
+        (errno.EROFS, "choose a folder you may write to"),
+    ],
+)
+def test_what_the_system_refuses_is_the_users_to_mend(
+    number: int, advice: str, call: Callable[..., tuple[int, str, str]], failing: Callable[[BaseException], None]
 ) -> None:
-    failing(OSError(28, "No space left on device", "somewhere"))
-    assert "No space left on device: somewhere" in the_sentence(call("info"))
+    failing(OSError(number, os.strerror(number), "somewhere"))
+    assert the_sentence(call("info")) == f"vla3d: {os.strerror(number)}: somewhere; {advice}.\n"
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

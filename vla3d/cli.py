@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 something the user can mend (one sentence on stderr); 130 
 Nothing heavy is imported before a command really runs, so that help and completion answer at once.
 """
 
+import difflib
 import errno
 import importlib
 import itertools
@@ -21,6 +22,13 @@ EXIT_BUG = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
+
+_MENDABLE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space, or choose a folder elsewhere"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "allow it to be read, or choose a folder you may read and write"),
+    errno.EROFS: "choose a folder you may write to",
+}
+"""What the user can do about an operating system's refusal, by its number."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in _MENDABLE:
             raise
-        return _refuse(f"{error.strerror}: {error.filename or 'a file'}; free space, or choose a folder you may write to.")
+        return _refuse(f"{error.strerror}: {error.filename or 'a file'}; {_MENDABLE[error.errno]}.")
 
 
 def usage() -> str:
@@ -196,6 +204,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if command.config:
         from vla3d.commands.composition import compose
 
+        _refuse_misspelt_part(name, command, words)
         words = _named(words, command.bare)
         values = compose(name, command.config, [_written_out(word, command.shorthands) for word in words])
         if values is None:  # Hydra answered by itself: help, completion, or a look at the configuration
@@ -206,9 +215,20 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     return 0
 
 
+def _refuse_misspelt_part(name: str, command: Command, words: list[str]) -> None:
+    """More words without a key than the command takes, and the first is nearly one of its parts."""
+    if len(_leading(words)) > len(command.bare) and difflib.get_close_matches(words[0], command.parts):
+        raise unknown_name(f"part of vla3d {name}", words[0], command.parts)
+
+
+def _leading(words: list[str]) -> list[str]:
+    """The first words that are neither ``key=value`` nor an option. A path may hold a ``=`` once it begins like one."""
+    return list(itertools.takewhile(lambda word: word.startswith(("/", "./", "../")) or not re.search("=|^-", word), words))
+
+
 def _named(words: list[str], keys: Sequence[str]) -> list[str]:
     """The words with the names of these keys before the leading ones that have none."""
-    bare = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words[: len(keys)]))
+    bare = _leading(words[: len(keys)])
     return [*(f"{key}={quoted(word)}" for key, word in zip(keys, bare, strict=False)), *words[len(bare) :]]
 
 

@@ -1,5 +1,7 @@
 """A checkpoint of the release becomes a folder that `load_policy` opens."""
 
+import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -103,11 +105,11 @@ def convert_checkpoint(config: ConvertCheckpointConfig) -> Conversion:
     if key_map.fresh:
         weights |= _fresh_heads(settings, config.seed)
     with _written_aside(config.out) as folder:
-        tokenizer.save(folder)
-        (folder / REPORT_FILE).write_text(report(key_map, stored, expected, kind, config.source))
         try:
+            tokenizer.save(folder)
+            (folder / REPORT_FILE).write_text(report(key_map, stored, expected, kind, config.source))
             write_policy(folder, BridgeVLAV1.name, settings.to_dict(), weights)
-        except SafetensorError as error:
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{config.out} cannot be written ({error}); free space and convert again.") from error
     return Conversion(kind=kind, key_map=key_map, summary=summary, policy=config.out)
 
@@ -175,13 +177,31 @@ def _fresh_heads(settings: BridgeVLAV1Config, seed: int) -> dict[str, Tensor]:
 @contextmanager
 def _written_aside(out: Path) -> Iterator[Path]:
     """A folder that takes the place of ``out`` once it is complete."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"out: {out} exists and is not an empty folder; choose another, or remove it.")
     aside = out.parent / f".{out.name}.partial"
-    rmtree(aside, ignore_errors=True)  # of a conversion that was killed
-    aside.mkdir(parents=True)
+    aside.mkdir(parents=True, exist_ok=True)
+    with _alone_in(aside, out):
+        try:
+            if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+                raise ConfigError(f"out: {out} exists and is not an empty folder; choose another, or remove it.")
+            for left in aside.iterdir():  # by a conversion that was killed
+                left.unlink()
+            yield aside
+            aside.replace(out)
+        except BaseException:
+            rmtree(aside, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone_in(aside: Path, out: Path) -> Iterator[None]:
+    """The kernel drops the lock when its holder dies, however it dies."""
+    descriptor = os.open(aside, os.O_RDONLY)
     try:
-        yield aside
-        aside.replace(out)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (aside.exists() and os.path.samestat(os.fstat(descriptor), aside.stat())):  # finished in between
+            raise BlockingIOError
+        yield
+    except BlockingIOError:
+        raise ConfigError(f"out: {out} is being written by another process; wait until it has finished.") from None
     finally:
-        rmtree(aside, ignore_errors=True)
+        os.close(descriptor)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vla3d.policies.bridgevla_v1.checkpoint_files import StoredTensor
 from vla3d.policies.bridgevla_v1.key_map import KeyMap, Kind
+from vla3d.policies.bridgevla_v1.names import TOWERS
 
 
 def describe(key_map: KeyMap, stored: Mapping[str, StoredTensor], kind: Kind, *, whole: bool) -> Iterator[str]:
@@ -62,8 +63,8 @@ def _layers_as_one(name: str) -> str:
 
 
 def _modules(theirs: str, ours: str) -> tuple[str, str]:
-    """Two names without the end that they share."""
+    """Two names without the end that they share, down to the name of a part."""
     first, second = theirs.split("."), ours.split(".")
-    while first and second and first[-1] == second[-1]:
+    while first and second and first[-1] == second[-1] and first[-1] not in TOWERS:
         first, second = first[:-1], second[:-1]
     return ".".join([*first, "*"]), ".".join([*second, "*"])

@@ -20,7 +20,7 @@ HEAD_NAMES = {
 EMBEDDINGS = "backbone.model.language_model.embed_tokens.weight"
 LM_HEAD = "lm_head.weight"
 POSITIONAL_CODE = "feat_fc_pe.div_term"
-_TOWERS = ("vision_tower", "language_model", "multi_modal_projector")
+TOWERS = ("vision_tower", "language_model", "multi_modal_projector")
 _NEEDLESS = {
     re.compile(r"lm_head\.weight"): "the output layer for words: heatmaps are read from the hidden states below it",
     re.compile(r"feat_fc_pe\.div_term"): "the frequencies of the positional code: computed here, and compared",
@@ -45,7 +45,7 @@ def bare_name(official: str) -> str:
 def our_name(official: str) -> str | None:
     """What the policy would call a weight; None when it has none of the kind."""
     name = bare_name(official)
-    if name.partition(".")[0] in _TOWERS:
+    if name.partition(".")[0] in TOWERS:
         return f"backbone.model.{name}"
     for theirs, ours in HEAD_NAMES.items():
         if name.startswith(f"{theirs}."):

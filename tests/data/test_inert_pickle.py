@@ -194,6 +194,10 @@ FLOODS = {
         RECONSTRUCT + b"K\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\xff\x85" + DTYPE + b"\x89C\x08abcdefghtb.",
         "shape, dtype or content",
     ),
+    "a truth value in a shape": (
+        RECONSTRUCT + b"K\x00\x85C\x01b\x87R(K\x01\x88\x85" + DTYPE + b"\x89C\x08abcdefghtb.",
+        "shape, dtype or content",
+    ),
     "bytes beyond the file": (b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"abc.", "cut short"),
     "a text beyond the file": (b"\x80\x03X\xff\xff\xff\xffabc.", "cut short"),
     "a frame beyond the file": (b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.", "cut short"),

@@ -246,4 +246,4 @@ def test_description(undisturbed: Path, tmp_path: Path) -> None:
     text = describe_dataset(tmp_path / "demos")
     assert "1 damaged episodes" in text
     assert f"Episode {ref}" in text
-    assert "no damaged episodes (checksums not looked at)" in describe_dataset(tmp_path / "demos", verify=False)
+    assert "no damaged episodes (files not looked at)" in describe_dataset(tmp_path / "demos", verify=False)

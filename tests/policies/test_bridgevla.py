@@ -15,7 +15,7 @@ from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLA, BridgeVLACon
 from vla3d.policies.bridgevla.augmentation import augment, crop
 from vla3d.policies.bridgevla.modeling import sample_grid
 from vla3d.policies.keyframe_errors import gripper_rotation_error
-from vla3d.policies.learned import load_policy
+from vla3d.policies.learned import LearnedPolicy, load_policy
 from vla3d.types import Observation, RgbdFrame
 
 CAMERA = "front"
@@ -242,18 +242,8 @@ def test_bad_settings_are_named(key: str, value: object, message: str) -> None:
         BridgeVLA.from_config(small_config().to_dict() | {key: value}, sentences=toy_sentences(), seed=0)
 
 
-def train_on_toys(mask: str, steps: int = 350, lr: float = 2e-3) -> dict[str, float]:
-    torch.set_num_threads(1)
-    backbone = PaliGemmaBackboneConfig(size="nano", max_text_tokens=32, mask=mask)  # type: ignore[arg-type]
-    config = BridgeVLAConfig(
-        workspace_low=LOW,
-        workspace_high=HIGH,
-        backbone=backbone,
-        rotation="euler_bins",
-        rotation_label_sigma=1.0,
-        head_layers=1,
-    )
-    policy = BridgeVLA.from_config(config.to_dict(), sentences=toy_sentences(), seed=0)
+def learn(policy: LearnedPolicy, steps: int, lr: float) -> None:
+    """Train on 400 toy scenes."""
     data = [toy_sample(seed) for seed in range(400)]
     optimizer = torch.optim.AdamW(policy.parameters(), lr=lr, weight_decay=0.01, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
@@ -266,6 +256,21 @@ def train_on_toys(mask: str, steps: int = 350, lr: float = 2e-3) -> dict[str, fl
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+
+
+def train_on_toys(mask: str, steps: int = 350, lr: float = 2e-3) -> dict[str, float]:
+    torch.set_num_threads(1)
+    backbone = PaliGemmaBackboneConfig(size="nano", max_text_tokens=32, mask=mask)  # type: ignore[arg-type]
+    config = BridgeVLAConfig(
+        workspace_low=LOW,
+        workspace_high=HIGH,
+        backbone=backbone,
+        rotation="euler_bins",
+        rotation_label_sigma=1.0,
+        head_layers=1,
+    )
+    policy = BridgeVLA.from_config(config.to_dict(), sentences=toy_sentences(), seed=0)
+    learn(policy, steps, lr)
     return policy.eval().metrics(policy.collate([toy_sample(10_000 + seed) for seed in range(90)]))
 
 

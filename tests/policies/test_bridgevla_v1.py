@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_bridgevla import CAMERA, generator, observation
+from test_bridgevla import CAMERA, generator, learn, observation
 from toy_scenes import HIGH, LOW, toy_sample, toy_sentences
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig
@@ -358,18 +358,7 @@ def test_it_learns_to_follow_the_sentence() -> None:
         action_widths=(256, 128),
     )
     policy = BridgeVLAV1.from_config(config.to_dict(), sentences=toy_sentences(), seed=0)
-    data = [toy_sample(seed) for seed in range(400)]
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-3, weight_decay=0.01, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=LEARNING_STEPS)
-    source = generator()
-    for _ in range(LEARNING_STEPS):
-        picks = torch.randint(len(data), (16,), generator=source).tolist()
-        loss = policy.loss(policy.collate([data[pick] for pick in picks]), source)["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+    learn(policy, LEARNING_STEPS, 2e-3)
     scenes = policy.eval().collate([toy_sample(10_000 + seed) for seed in range(90)])
     seeing = policy.metrics(scenes)
     blind = keyframe_metrics(policy.predict(scenes, policy.backbone.blank(90)), scenes)

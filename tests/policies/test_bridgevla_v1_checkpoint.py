@@ -1,7 +1,10 @@
 """Checkpoints of the 2025 release: every key accounted for at full size, the same answers at a small one, bad files refused."""
 
+import errno
+import fcntl
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -407,6 +410,37 @@ def test_a_folder_in_use_is_not_written_over(parts: dict, tmp_path: Path, refuse
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes").write_text("mine")
     assert "is not an empty folder" in refused(good, out=tmp_path / "out")
+
+
+def test_two_at_once_and_what_a_killed_conversion_left(
+    parts: dict, tmp_path: Path, refused: Callable[..., str], convert: Callable[..., BridgeVLAV1]
+) -> None:
+    good = saved(tmp_path / "good.pth", fine_tuned(*parts["4.51"]))
+    aside = tmp_path / ".policy.partial"
+    aside.mkdir()
+    (aside / "half.safetensors").write_bytes(b"half")
+    descriptor = os.open(aside, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "is being written by another process" in refused(good)
+    os.close(descriptor)  # as the kernel does when the other process dies
+    convert(good)
+    assert sorted(path.name for path in (tmp_path / "policy").iterdir()) == [
+        "conversion.txt", "model.safetensors", "policy.json", "tokenizer.json",
+    ]  # fmt: skip
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize("what", ["InstructionTokenizer.save", "write_policy"])
+def test_a_full_disk_is_one_sentence(
+    what: str, parts: dict, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = saved(tmp_path / "good.pth", fine_tuned(*parts["4.51"]))
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"vla3d.policies.bridgevla_v1.convert.{what}", full)
+    assert "cannot be written ([Errno 28] No space left on device); free space and convert again" in refused(good)
 
 
 def test_words_that_say_too_little(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vla3d.backbones.base import TextBatch, ViewTokens
@@ -27,6 +28,9 @@ from vla3d.views import lift_rvt2_heatmaps, project_to_rvt2_views, render_rvt2_v
 NUMBERS = np.load(Path(__file__).parent / "data/bridgevla_v1.npz")
 SCENE = np.load(Path(__file__).parents[1] / "views/data/rvt2.npz")
 PATCH, SIDE = 14, 224
+# All of the numbers, which are too many for the repository.
+ALL = Path(__file__).parents[3] / "shared/golden"
+needs_all = pytest.mark.skipif(not ALL.exists(), reason="the full set of the official program's numbers is not here")
 
 
 def number(name: str) -> Tensor:
@@ -70,6 +74,22 @@ def check_logits(found: ActionLogits, stage: str) -> None:
 @torch.no_grad()
 def test_heatmaps(policy: BridgeVLAV1) -> None:
     close(policy.heatmap_head(grid())[:, :, 3::16], "pose_trans")
+
+
+@needs_all
+@torch.no_grad()
+def test_every_pixel_of_heatmaps_and_a_head_with_other_weights(policy: BridgeVLAV1) -> None:
+    """Before and after they are enlarged."""
+    full = {name: torch.from_numpy(value) for name, value in np.load(ALL / "heads.npz").items()}
+    assert torch.equal(grid().permute(0, 1, 4, 2, 3), full["pose_grid"])
+    torch.testing.assert_close(policy.heatmap_head(grid()), full["pose_trans"], rtol=0, atol=1e-5)
+    head = policy.heatmap_head
+    official = {name: value for name, value in load_file(ALL / "heads.safetensors").items() if name.startswith("up0.")}
+    weights = {our_name(name): value for name, value in official.items()}
+    head.load_state_dict({str(name).removeprefix("heatmap_head."): value for name, value in weights.items()})
+    torch.testing.assert_close(head.logits(full["up_in"]), full["up_low"], rtol=0, atol=1e-5)
+    tokens = full["up_in"].permute(0, 2, 3, 1)[:, None]
+    torch.testing.assert_close(head(tokens), full["up_out"], rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -139,6 +159,7 @@ def test_clouds_of_both_looks_and_their_images(policy: BridgeVLAV1, monkeypatch:
 def test_positional_code() -> None:
     numbers = number("pe_in").flatten()
     close(sinusoidal_code(numbers, 96), "pe_out_96")
+    close(sinusoidal_code(numbers[1:3], 12288)[:, ::97], "pe_out_12288")  # the width of the release
     pairs = torch.tensor([[3, 60], [71, 0]])
     close(torch.cat([sinusoidal_code(column, 8) for column in pairs.unbind(1)], dim=-1), "pe_out_2cols")
     close(code_frequencies(96)[None], "pose.feat_fc_pe.div_term", 1e-7)

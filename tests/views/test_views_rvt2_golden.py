@@ -1,6 +1,7 @@
 """What the official BridgeVLA program computed, number by number; `data/README.md` says where the numbers come from."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,12 @@ def test_the_workspace_goes_into_the_cube_and_back() -> None:
     torch.testing.assert_close(to_cube.inverse().apply(points[None])[0], number("app_back_b"), rtol=0, atol=1e-6)
 
 
+def test_a_place_in_the_second_look_goes_back() -> None:
+    zoom = SimilarityTransform.about(number("zoom_loc"), 4.0)
+    back = zoom.inverse().apply(number("zoom_rev_in")[None])[0]
+    torch.testing.assert_close(back, number("zoom_rev_out"), rtol=0, atol=1e-6)
+
+
 def test_colors_lose_what_the_programs_lose() -> None:
     colors = number("rgb_u8")
     assert int((rvt2_bytes(rvt2_colors(colors)) != colors).sum()) == 3583
@@ -130,14 +137,25 @@ def test_sampling() -> None:
     torch.testing.assert_close(found, number("sel_out"), rtol=0, atol=1e-6)
 
 
+def test_the_five_best_places() -> None:
+    """From the hottest pixels; among the places are some at the cube's border, where a view has no vote."""
+    heat = torch.zeros(3, 3, 224, 224)
+    heat.view(-1)[number("dec_hot").long()] = number("dec_heat")
+    check_lifting(heat, {name: number(name) for name in ("dec_pt", "dec_top5_index", "dec_top5_score")}, 1e-6)
+
+
 @needs_all
 def test_lifting() -> None:
     full = {name: torch.from_numpy(value) for name, value in np.load(ALL).items() if name.startswith("dec_")}
     heat = full["dec_logits"].flatten(2).softmax(-1).view_as(full["dec_logits"])
+    check_lifting(heat, full, 1e-7)
+
+
+def check_lifting(heat: Tensor, full: Mapping[str, Tensor], atol: float) -> None:
     points, scores = lift_rvt2_heatmaps(heat)
     torch.testing.assert_close(points, full["dec_pt"], rtol=0, atol=1e-6)
-    torch.testing.assert_close(scores, full["dec_top5_score"][:, 0], rtol=0, atol=1e-7)
+    torch.testing.assert_close(scores, full["dec_top5_score"][:, 0], rtol=0, atol=atol)
     candidates, scores = lift_candidates(rvt2_votes(heat), RVT2_VIEWS, 5, 0)
     x, y, z = ((candidates + 1) * 112 - 0.5).round().long().unbind(-1)
     assert torch.equal((x * 224 + y) * 224 + z, full["dec_top5_index"])
-    torch.testing.assert_close(scores, full["dec_top5_score"], rtol=0, atol=1e-7)
+    torch.testing.assert_close(scores, full["dec_top5_score"], rtol=0, atol=atol)

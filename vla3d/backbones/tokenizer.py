@@ -106,7 +106,8 @@ class InstructionTokenizer:
 
     def save(self, directory: str | PathLike[str]) -> None:
         """Write ``tokenizer.json`` into ``directory``."""
-        self._tokenizer.save(str(Path(directory) / FILE_NAME))
+        # Its own save() raises a bare Exception on a full disk.
+        Path(directory, FILE_NAME).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
 
     @property
     def vocab_size(self) -> int:

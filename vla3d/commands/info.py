@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "dataset", nargs="?", type=Path, help="a folder of demonstrations: of vla3d collect, or in another format it reads"
     )
-    parser.add_argument("--no-verify", action="store_true", help="do not read every file to compare checksums")
+    parser.add_argument("--no-verify", action="store_true", help="do not read every file to look for damage")
     return parser
 
 

@@ -1,6 +1,5 @@
 """Reading a dataset: every byte that is handed out has passed a checksum."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import zarr
 
 from vla3d.data.schema import alternative_from_json, step_from_row, units_to_depth
+from vla3d.data.soundness import Soundness
 from vla3d.data.store import (
     EpisodeRef,
     check_episode,
@@ -20,10 +20,8 @@ from vla3d.data.store import (
     read_failures,
     stored_attempts,
 )
-from vla3d.errors import CorruptEpisodeError, DataError, unknown_name
+from vla3d.errors import DataError, unknown_name
 from vla3d.types import Alternative, Episode, RgbdFrame, Step
-
-logger = logging.getLogger(__name__)
 
 OnCorrupt = Literal["raise", "skip"]
 
@@ -74,9 +72,9 @@ class DemoDataset:
             raise unknown_name("on_corrupt", on_corrupt, ("raise", "skip"))
         self.path = Path(path)
         self.request: dict[str, Any] = read_dataset(self.path)["request"]
-        self.skipped: dict[EpisodeRef, CorruptEpisodeError] = {}
+        self._sound = Soundness(self.verify)
+        self.skipped = self._sound.skipped
         self._on_corrupt = on_corrupt
-        self._sound: set[EpisodeRef] = set()
 
     def tasks(self) -> tuple[str, ...]:
         """Tasks that the dataset has, sorted."""
@@ -95,17 +93,7 @@ class DemoDataset:
             if task not in present:
                 raise unknown_name(f"task in {self.path}", task, present)
             refs += [EpisodeRef(task, attempt) for attempt in stored_attempts(self.path / task)]
-        return [ref for ref in refs if self._on_corrupt == "raise" or self._is_sound(ref)]
-
-    def _is_sound(self, ref: EpisodeRef) -> bool:
-        if ref not in self._sound and ref not in self.skipped:
-            try:
-                self.verify(ref)
-                self._sound.add(ref)
-            except CorruptEpisodeError as error:
-                logger.warning("%s It is skipped.", error)
-                self.skipped[ref] = error
-        return ref in self._sound
+        return [ref for ref in refs if self._on_corrupt == "raise" or ref in self._sound]
 
     def verify(self, ref: EpisodeRef) -> None:
         """Compare every file of an episode with its SHA-256.

@@ -4,7 +4,6 @@ Such a reader tells four things of an episode: its numbers (an ``Episode`` witho
 and whether its files are whole. The rest of ``DemoSource`` follows from these.
 """
 
-import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vla3d.data.reader import EpisodeInfo
+from vla3d.data.soundness import Soundness
 from vla3d.data.sources import SourceOptions
 from vla3d.data.store import EpisodeRef
 from vla3d.errors import CorruptEpisodeError, DataError, unknown_name
 from vla3d.types import Episode, RgbdFrame, Step
-
-logger = logging.getLogger(__name__)
 
 _OUTLINES_KEPT = 4
 """Outlines in memory: describing an episode, choosing its instants and reading them come one after the other."""
@@ -49,9 +47,9 @@ class ForeignSource(ABC):
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path
-        self.skipped: dict[EpisodeRef, CorruptEpisodeError] = {}
+        self._sound = Soundness(self.verify)
+        self.skipped = self._sound.skipped
         self._options = options
-        self._sound: set[EpisodeRef] = set()
         self._outlines: OrderedDict[EpisodeRef, Episode] = OrderedDict()
         self._infos: dict[EpisodeRef, EpisodeInfo] = {}
 
@@ -114,17 +112,7 @@ class ForeignSource(ABC):
             if task not in listed:
                 raise unknown_name(f"task in {self.path}", task, listed)
             refs += [EpisodeRef(task, number) for number in listed[task]]
-        return [ref for ref in refs if self._options.on_corrupt == "raise" or self._is_sound(ref)]
-
-    def _is_sound(self, ref: EpisodeRef) -> bool:
-        if ref not in self._sound and ref not in self.skipped:
-            try:
-                self.verify(ref)
-                self._sound.add(ref)
-            except CorruptEpisodeError as error:
-                logger.warning("%s It is skipped.", error)
-                self.skipped[ref] = error
-        return ref in self._sound
+        return [ref for ref in refs if self._options.on_corrupt == "raise" or ref in self._sound]
 
     def failures(self, task: str) -> Mapping[int, str]:
         """See ``DemoSource``: other formats keep no failed attempts."""

@@ -28,6 +28,7 @@ What the layout leaves open, and what is done here:
 - **Numbers**: an episode's is the one its name ends with, if those of a task group all differ; else its place among them.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,17 @@ def _task_groups(path: Path) -> Mapping[str, list[Path]]:
 
 
 def _episodes(group: Path) -> list[Path]:
-    folders = (folder for folder in sorted(group.iterdir()) if folder.is_dir() and not folder.name.startswith("."))
-    return [folder for folder in folders if (folder / files.POSE_FILE).is_file() or (folder / files.COLOUR_FOLDER).is_dir()]
+    """A folder that is closed to us counts as a damaged episode among others, and as none of ours elsewhere."""
+    if not os.access(group, os.R_OK | os.X_OK):
+        return []
+    folders = [folder for folder in sorted(group.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    closed = {folder for folder in folders if not os.access(folder, os.X_OK)}
+    found = {folder for folder in folders if folder not in closed and _is_episode(folder)}
+    return sorted(found | closed) if found else []
+
+
+def _is_episode(folder: Path) -> bool:
+    return (folder / files.POSE_FILE).is_file() or (folder / files.COLOUR_FOLDER).is_dir()
 
 
 def _numbered(folders: Sequence[Path]) -> dict[int, Path]:

@@ -173,7 +173,9 @@ def count_images(folder: Path) -> int:
 
 
 def _numbered(folder: Path, suffix: str) -> Iterator[int]:
-    if folder.is_dir():
+    with _refusing(folder):
+        if not folder.is_dir():
+            return
         yield from (int(path.stem) for path in folder.iterdir() if path.suffix == suffix and path.stem.isdecimal())
 
 

@@ -22,7 +22,7 @@ of the taskvar's sentences, and all of them are its paraphrases.
 """
 
 import json
-import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,8 +39,6 @@ from vla3d.data.store import EpisodeRef
 from vla3d.errors import CorruptEpisodeError, DataError
 from vla3d.geometry.resection import Resection, ResectionError, resect_clouds
 from vla3d.types import Episode, RgbdFrame
-
-logger = logging.getLogger(__name__)
 
 LAYOUT = f"GemBench's keysteps_bbox/seed0 with <task>+<variation>/{DATA_FILE}"
 CAMERAS: tuple[str, ...] = ("left_shoulder", "right_shoulder", "wrist", "front")
@@ -80,11 +78,16 @@ def _taskvars(path: Path) -> dict[str, Path]:
         return {path.name: path}
     if (path / _RECORDS_FOLDER).is_dir():
         path = path / _RECORDS_FOLDER
-    seeds = sorted(folder for folder in path.glob("seed*") if folder.is_dir())
+    seeds = sorted({found.parents[1] for found in path.glob(f"seed*/*+*/{DATA_FILE}")})
     if len(seeds) > 1:
         raise DataError(f"{path} holds {len(seeds)} seeds whose episodes bear the same numbers; give one, such as {seeds[0]}.")
     folder = seeds[0] if seeds else path
-    return {found.parent.name: found.parent for found in sorted(folder.glob(f"*+*/{DATA_FILE}")) if _taskvar(found.parent.name)}
+    return {found.name: found for found in sorted(folder.glob("*+*")) if _taskvar(found.name) and _may_hold_records(found)}
+
+
+def _may_hold_records(folder: Path) -> bool:
+    """Also of a folder that is closed to us, which is told when it is opened."""
+    return folder.is_dir() and (not os.access(folder, os.X_OK) or (folder / DATA_FILE).is_file())
 
 
 def _taskvar(name: str) -> tuple[str, int] | None:
@@ -123,9 +126,8 @@ class GemBenchSource(ForeignSource):
                 except DataError as error:
                     if self._options.on_corrupt != "skip":
                         raise
-                    logger.warning("%s It is skipped.", error)
                     ref = EpisodeRef(task, EPISODES_PER_VARIATION * variation)
-                    self.skipped[ref] = CorruptEpisodeError(str(error), _without_folder(error, records))
+                    self._sound.skip(ref, CorruptEpisodeError(str(error), _without_folder(error, records)))
                     continue
                 found[task] += [EPISODES_PER_VARIATION * variation + number for number in numbers]
             self._listed = {task: sorted(numbers) for task, numbers in found.items() if numbers}

@@ -106,7 +106,7 @@ def _is_ndarray(value: object) -> bool:
 def _array(shape: object, dtype: object, fortran: object, content: object) -> np.ndarray:
     """A read-only array over bytes that were read anyway: nothing is allocated that a short file could inflate."""
     sizes = shape if isinstance(shape, tuple) else (None,)
-    plain = all(isinstance(size, int) and 0 <= size < 2**31 for size in sizes) and len(sizes) <= _MOST_AXES
+    plain = all(type(size) is int and 0 <= size < 2**31 for size in sizes) and len(sizes) <= _MOST_AXES
     if not (plain and isinstance(dtype, np.dtype) and isinstance(content, bytes) and isinstance(fortran, bool | int)):
         raise PickleRefusedError("it holds an array whose shape, dtype or content is something else")
     if math.prod(sizes) * dtype.itemsize != len(content):

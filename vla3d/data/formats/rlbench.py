@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vla3d.data.formats.base import ForeignSource, damaged
 from vla3d.data.formats.rlbench_episode import VARIATION_DESCRIPTIONS, EpisodeRefusedError, RLBenchEpisode
-from vla3d.data.formats.rlbench_layout import episode_folders, task_folders
+from vla3d.data.formats.rlbench_layout import closed_folders, episode_folders, task_folders
 from vla3d.data.formats.rlbench_outline import FROM_TASK, outline
 from vla3d.data.sources import DemoSource, SourceOptions
 from vla3d.data.store import EpisodeRef
@@ -51,6 +51,8 @@ class RLBenchDemos(ForeignSource):
 
     @cached_property
     def _folders(self) -> dict[str, dict[int, Path]]:
+        for folder in closed_folders(self.path):
+            logger.warning("%s may not be read; it is left out.", folder)
         return {task: episode_folders(folder) for task, folder in task_folders(self.path).items()}
 
     def listed(self) -> Mapping[str, Sequence[int]]:

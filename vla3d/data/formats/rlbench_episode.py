@@ -53,6 +53,12 @@ class RLBenchEpisode:
     @cached_property
     def cameras(self) -> tuple[str, ...]:
         """Cameras that have images; checks that no image of theirs is missing."""
+        try:
+            return self._cameras()
+        except OSError as error:
+            raise EpisodeRefusedError(f"{Path(error.filename).name} cannot be read ({error.strerror})") from error
+
+    def _cameras(self) -> tuple[str, ...]:
         kinds: dict[str, set[str]] = {}
         for entry in self.folder.iterdir():
             name, _, kind = entry.name.rpartition("_")

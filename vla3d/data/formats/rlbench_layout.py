@@ -1,6 +1,7 @@
 """Where the episodes of an RLBench folder lie, and how they are numbered."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,11 @@ def task_folders(path: Path) -> dict[str, Path]:
         return {path.absolute().name: path}
     inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {entry.name: entry for entry in inside if is_task_folder(entry)}
+
+
+def closed_folders(path: Path) -> list[Path]:
+    """Folders below a root that we may not look into, sorted."""
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not os.access(entry, os.R_OK | os.X_OK))
 
 
 def episode_folders(task_folder: Path) -> dict[int, Path]:
