@@ -60,7 +60,8 @@ def test_images_first_causal_image_tokens_never_see_the_sentence() -> None:
     views = torch.rand(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     grids = [backbone(views, backbone.tokenize([sentence])).grid for sentence in SENTENCES]
     assert torch.equal(grids[0], grids[1])
-    assert torch.equal(grids[0], backbone(views, backbone.blank(1)).grid)
+    # A prompt of another length: some processors' matrix products then add in another order.
+    torch.testing.assert_close(backbone(views, backbone.blank(1)).grid, grids[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("mask", ["bidirectional", "text_first_causal", "images_first_causal"])
