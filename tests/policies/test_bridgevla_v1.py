@@ -116,6 +116,25 @@ def test_the_second_look_is_jittered_within_its_limit(monkeypatch: pytest.Monkey
     assert 0.09 < offset.max() <= 0.1 + 1e-5
 
 
+def test_the_second_look_is_labelled_and_read_where_the_target_lies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at its centre, which is jittered; and the heads read inside the image even when the target has left it."""
+    policy = new_policy(augmentation=STILL, zoom_jitter=0.4, rotation_noise=0).eval()
+    batch = policy.collate([toy_sample(seed) for seed in range(8)])
+    looks = recorded_looks(policy, monkeypatch)
+    read: list[torch.Tensor] = []
+    act_at = policy.act_at
+    monkeypatch.setattr(policy, "act_at", lambda grid, pixels, given: read.append(pixels) or act_at(grid, pixels, given))
+    losses = policy.loss(batch, generator())
+    (coarse, _), (fine, seen) = looks
+    center = (coarse - fine / 4)[:, 0]
+    pixels = project_to_rvt2_views(4 * (policy._in_cube(batch.position) - center)[:, None], 32)[:, 0]
+    assert (pixels < 0).any() and (pixels > 31).any()
+    torch.testing.assert_close(read[0], pixels.clamp(0, 31), rtol=0, atol=1e-3)
+    labels = rvt2_heatmap_targets(pixels, 32)
+    expected = F.cross_entropy(seen.heatmap_logits.flatten(0, 1).flatten(1), labels.flatten(0, 1).flatten(1))
+    torch.testing.assert_close(losses["heatmap_fine"], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_the_heads_of_y_and_z_read_bins_that_are_a_little_off(policy: BridgeVLAV1) -> None:
     bins = torch.tensor([[0, 71, 5]]).expand(400, 3)
     given = policy._given_bins(bins, generator())
