@@ -4,27 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vla3d.scene_graphs.colors import PALETTE
+
 Rgb = tuple[float, float, float]
 
-COLORS: dict[str, Rgb] = {
-    "red": (0.82, 0.06, 0.08),
-    "orange": (1.00, 0.46, 0.04),
-    "yellow": (0.95, 0.88, 0.10),
-    "green": (0.10, 0.56, 0.14),
-    "cyan": (0.15, 0.85, 0.88),
-    "blue": (0.08, 0.18, 0.82),
-    "purple": (0.46, 0.10, 0.62),
-    "pink": (1.00, 0.50, 0.76),
-}
+COLOR_NAMES: tuple[str, ...] = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+COLORS: dict[str, Rgb] = {name: PALETTE[name] for name in COLOR_NAMES}
 """Named object colours (sRGB in [0, 1]): any two differ by 30 CIELAB units or more, and each from the neutral ones too."""
-
-COLOR_NAMES: tuple[str, ...] = tuple(COLORS)
 
 TABLE: Rgb = (0.58, 0.56, 0.53)
 FLOOR: Rgb = (0.16, 0.17, 0.18)
-CABINET: Rgb = (0.36, 0.27, 0.20)
+CABINET: Rgb = PALETTE["brown"]
 BUTTON_COLLAR: Rgb = (0.20, 0.20, 0.22)
-BUTTON_PRESSED: Rgb = (0.96, 0.96, 0.96)
+BUTTON_PRESSED: Rgb = PALETTE["white"]
 NEUTRAL: tuple[Rgb, ...] = (TABLE, FLOOR, CABINET, BUTTON_COLLAR, BUTTON_PRESSED)
 
 
