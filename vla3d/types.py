@@ -48,6 +48,7 @@ class Observation:
         joint_positions: arm joints, radians.
         step: decisions made so far in this episode.
         step_limit: decisions allowed.
+        instance_names: meaning of the ids in the frames' segmentations, where it is known.
     """
 
     frames: Mapping[str, RgbdFrame]
@@ -59,6 +60,7 @@ class Observation:
     joint_positions: Float[np.ndarray, "7"]
     step: int = 0
     step_limit: int = 1
+    instance_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def step_fraction(self) -> float:
@@ -114,7 +116,7 @@ class Alternative:
 
     Attributes:
         sentences: ways to ask for it.
-        action: the keyframe that would have been next.
+        action: the keyframe that would have been next, or the terminal answer.
         keyframe: ordinal of the demo's keyframe in whose place it would have been.
     """
 

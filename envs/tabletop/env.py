@@ -235,6 +235,7 @@ class TabletopEnv:
             joint_positions=np.array(sim.arm_q),
             step=state.step,
             step_limit=self.step_limit,
+            instance_names=self.instance_names,
         )
 
     def expert(self) -> ScriptedExpert:

@@ -44,6 +44,7 @@ def build(
             joint_positions=rng.normal(size=7),
             step=index // 4,
             step_limit=9,
+            instance_names={1: "block"},
         )
         action = KeyframeAction(
             position=rng.normal(size=3),
@@ -72,7 +73,12 @@ def build(
         alternatives=tuple(
             Alternative(
                 sentences=(f"lift block {other}", "raise the öther"),
-                action=KeyframeAction(position=rng.normal(size=3), quaternion=rng.normal(size=4), gripper_open=other == 0),
+                action=KeyframeAction(
+                    position=rng.normal(size=3),
+                    quaternion=rng.normal(size=4),
+                    gripper_open=other == 0,
+                    answer="move" if other == 0 else "absent",
+                ),
             )
             for other in range(2)
         ),

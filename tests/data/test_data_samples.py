@@ -60,13 +60,18 @@ def test_alternatives_come_with_the_picture_before_their_keyframe(build_episode)
     episode = build_episode()
     *first, last = episode.alternatives
     episode = replace(episode, alternatives=(*first, replace(last, keyframe=1)))
-    samples = list(keyframe_samples(episode, [4, 10], stride=0))
+    samples = list(keyframe_samples(episode, [4, 10], stride=0, answers=True))
     assert [sample.keyframe for sample in samples] == [0, 0, 1, 1]
     others = [samples[1], samples[3]]
     for own, sample, alternative in zip(samples[::2], others, episode.alternatives, strict=True):
         assert sample.observation is own.observation
         assert sample.action is alternative.action
         assert sample.paraphrases == alternative.sentences
+
+
+def test_terminal_answers_are_left_out_unless_asked_for(build_episode) -> None:  # type: ignore[no-untyped-def]
+    samples = [list(keyframe_samples(build_episode(), [4, 10], stride=0, answers=answers)) for answers in (False, True)]
+    assert [[sample.action.answer for sample in kept] for kept in samples] == [["move", "move", "done"], ["move", "move", "absent", "done"]]
 
 
 def test_without_a_recorded_action_the_reached_pose_is_the_target(build_episode) -> None:  # type: ignore[no-untyped-def]

@@ -24,6 +24,7 @@ class DemosConfig:
         chain_duplicates: from every start frame take the whole chain of remaining keyframes again, as RVT's replay buffer does;
             see ``sample_instants``. For comparisons with it; it costs memory and weighs late keyframes more.
         alternatives: learn also the first keyframes towards a scene's other goals, where the demos hold them.
+        answers: learn also when to answer that what a sentence asks for is not there; for policies that can say so.
         keyframe_rule: ``"recorded"`` (the keyframes that were executed), ``"vla3d"`` or ``"peract"`` (discovered).
         on_corrupt: ``"raise"``, or ``"skip"`` to go on without damaged episodes.
     """
@@ -34,6 +35,7 @@ class DemosConfig:
     stride: int = 10
     chain_duplicates: bool = False
     alternatives: bool = True
+    answers: bool = False
     keyframe_rule: str = "recorded"
     on_corrupt: str = "raise"
 
@@ -124,6 +126,7 @@ def episode_samples(
         indices,
         config.stride,
         config.alternatives,
+        answers=config.answers,
         chain_duplicates=config.chain_duplicates,
         source=f"Episode {ref}",
     )

@@ -179,6 +179,11 @@ class DemoDataset:
         return [steps[position] for position in order]
 
 
+def instance_names(metadata: Mapping[str, Any]) -> dict[int, str]:
+    """Meaning of the ids in an episode's segmentations, from its metadata; empty where it was not recorded."""
+    return {int(number): str(name) for number, name in metadata.get("instances", {}).items()}
+
+
 def _alternatives(stored: Mapping[str, Any]) -> tuple[Alternative, ...]:
     return tuple(alternative_from_json(values) for values in stored["alternatives"])
 
@@ -199,7 +204,8 @@ class _EpisodeArrays:
         selected = [name for name in self._stored["cameras"] if cameras is None or name in cameras]
         table, _ = self._read("steps", wanted, None)
         frames = self._frames(wanted, selected, len(table))
-        return [step_from_row(row, frames[index], self._stored["instructions"]) for index, row in enumerate(table)]
+        sentences, names = self._stored["instructions"], instance_names(self._stored["metadata"])
+        return [step_from_row(row, frames[index], sentences, names) for index, row in enumerate(table)]
 
     def _frames(self, wanted: np.ndarray | None, cameras: list[str], count: int) -> list[dict[str, RgbdFrame]]:
         fields: dict[str, dict[str, np.ndarray]] = {name: {} for name in cameras}

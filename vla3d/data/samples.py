@@ -97,6 +97,7 @@ def keyframe_samples(
     stride: int,
     alternatives: bool = True,
     *,
+    answers: bool = False,
     chain_duplicates: bool = False,
     source: str = "demo",
 ) -> Iterator[KeyframeSample]:
@@ -108,6 +109,7 @@ def keyframe_samples(
         stride: see ``sample_instants``.
         alternatives: also ask for the scene's other goals, where the demo tells what would have been done. The same picture
             then comes with several sentences, and only the sentence tells the answers apart.
+        answers: whether alternatives count to which the right response is no motion but a terminal answer.
         chain_duplicates: see ``sample_instants``.
         source: what messages call the demo.
     """
@@ -128,6 +130,8 @@ def keyframe_samples(
         yield sample
         if alternatives:
             for other in (other for other in episode.alternatives if other.keyframe == ordinal):
+                if other.action.answer != "move" and not answers:
+                    continue
                 yield replace(sample, action=other.action, paraphrases=other.sentences)
 
 

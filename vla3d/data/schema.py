@@ -137,8 +137,13 @@ def _row(step: Step, sentences: list[str]) -> np.ndarray:
     return row
 
 
-def step_from_row(row: Float64[np.ndarray, "38"], frames: dict[str, RgbdFrame], sentences: Sequence[str]) -> Step:
-    """One step from its row of the table and its images."""
+def step_from_row(
+    row: Float64[np.ndarray, "38"],
+    frames: dict[str, RgbdFrame],
+    sentences: Sequence[str],
+    instance_names: Mapping[int, str],
+) -> Step:
+    """One step from its row of the table, its images, and the meaning of the ids in their segmentations."""
 
     def vector(name: str) -> np.ndarray:
         start, end = COLUMNS[name]
@@ -166,6 +171,7 @@ def step_from_row(row: Float64[np.ndarray, "38"], frames: dict[str, RgbdFrame], 
         joint_positions=vector("joint_positions"),
         step=int(number("step")),
         step_limit=int(number("step_limit")),
+        instance_names=instance_names,
     )
     return Step(
         observation=observation,
@@ -186,6 +192,7 @@ def alternative_to_json(alternative: Alternative) -> dict[str, Any]:
         "quaternion_wxyz": action.quaternion.tolist(),
         "gripper_open": bool(action.gripper_open),
         "ignore_collisions": bool(action.ignore_collisions),
+        "answer": action.answer,
     }
 
 
@@ -196,6 +203,7 @@ def alternative_from_json(values: Mapping[str, Any]) -> Alternative:
         quaternion=np.array(values["quaternion_wxyz"]),
         gripper_open=values["gripper_open"],
         ignore_collisions=values["ignore_collisions"],
+        answer=values.get("answer", "move"),
     )
-    # Files of vla3d 0.1.0 have none: all their alternatives are to the first keyframe.
+    # Files of vla3d 0.1.0 have neither: all their alternatives are motions to the first keyframe.
     return Alternative(sentences=tuple(values["sentences"]), action=action, keyframe=values.get("keyframe", 0))

@@ -140,9 +140,8 @@ def _of_episode(path: Path, config: GraphConfig) -> Scene:
     if not 0 <= config.step < info.num_steps:
         raise ConfigError(f"step: got {config.step}, expected 0 to {info.num_steps - 1}, the steps of {ref}.")
     (step,) = dataset.read_steps(ref, [config.step])
-    names = {int(key): name for key, name in info.metadata.get("instances", {}).items()}
     title = f"{ref}, step {config.step}: {step.observation.instruction}"
-    return _of_observation(title, step.observation, names, None, None)
+    return _of_observation(title, step.observation, step.observation.instance_names, None, None)
 
 
 def _of_observation(
