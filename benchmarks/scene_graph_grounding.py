@@ -10,15 +10,16 @@ those of ScanRefer.
 """
 
 import argparse
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rows import complete
 
 from vla3d.pretraining.config import SceneTextsConfig
 from vla3d.pretraining.grounding import GroundingSample, SceneGrounding, grounding_samples, judged, label_share
@@ -64,7 +65,7 @@ def starting_point(start: str, seed: int, options: argparse.Namespace) -> SceneG
         return SceneGraphPretraining(model.config, model.tokenizer)
 
 
-def judge_row(start: str, share: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def judge_row(options: argparse.Namespace, *, start: str, share: int, seed: int, **_: int) -> dict[str, Any]:
     """Tune a model on a share of the labels, or go on, and judge it."""
     base = starting_point(start, seed, options)
     encoder = base.config.encoder
@@ -90,30 +91,9 @@ def judge_row(start: str, share: int, seed: int, options: argparse.Namespace) ->
     limit = np.array([sample.ious.max() for sample in test])
     scores = grounding_scores(overlaps, unique.astype(bool))
     return {
-        "start": start, "share": share, "seed": seed, "steps": options.steps, "pretrain_steps": options.pretrain_steps,
         "labels": len(labelled), "phrases": len(test), "limit": {str(k): float((limit >= k).mean()) for k in (0.25, 0.5)},
         "accuracy": {name: {str(k): value for k, value in score.accuracy.items()} for name, score in scores.items()},
     }  # fmt: skip
-
-
-Key = tuple[str, int, int, int, int]
-
-
-def key_of(row: Mapping[str, Any]) -> Key:
-    """What tells rows apart."""
-    return row["start"], row["share"], row["seed"], row["steps"], row["pretrain_steps"]
-
-
-def read_rows(path: Path) -> dict[Key, Mapping[str, Any]]:
-    """Rows that are done; a line that was cut off is not."""
-    found: dict[Key, Mapping[str, Any]] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-            found[key_of(row)] = row
-        except (ValueError, KeyError):
-            continue
-    return found
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -150,22 +130,13 @@ def main() -> None:
     parser.add_argument("--shares", type=int, nargs="+", default=[10, 100], help="percent of the labels")
     parser.add_argument("--out", type=Path, default=Path("runs/scene_graph_grounding"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "rows.jsonl"
-    wanted: list[Key] = [
-        (start, share, seed, options.steps, options.pretrain_steps)
+    wanted = [
+        {"start": start, "share": share, "seed": seed, "steps": options.steps, "pretrain_steps": options.pretrain_steps}
         for seed in options.seeds
         for share in options.shares
         for start in STARTS
     ]
-    for key in wanted:
-        if key not in read_rows(path):
-            row = judge_row(*key[:3], options)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
-    done = read_rows(path)
-    print(report([done[key] for key in wanted]))
+    print(report(complete(options.out / "rows.jsonl", wanted, partial(judge_row, options))))
 
 
 if __name__ == "__main__":

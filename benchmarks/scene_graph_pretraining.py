@@ -9,16 +9,17 @@ again, and one that was broken off goes on where it was. Prints a table of the m
 """
 
 import argparse
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rows import complete
 
 from vla3d.evaluation.statistics import wilson_interval
 from vla3d.pretraining import judging
@@ -62,7 +63,7 @@ def run_config(variant: str, seed: int, options: argparse.Namespace) -> Pretrain
     )
 
 
-def judge_row(variant: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def judge_row(options: argparse.Namespace, *, variant: str, seed: int, **_: int) -> dict[str, Any]:
     """Train a model, or go on, and judge it on test scenes."""
     config = run_config(variant, seed, options)
     result = pretrain(config)
@@ -78,22 +79,9 @@ def judge_row(variant: str, seed: int, options: argparse.Namespace) -> dict[str,
     names = [name for name in found[0][0] if name != "composition_accuracy"]
     row = {name: float(np.mean([judged[name] for judged, _ in found])) for name in names}
     return {
-        "variant": variant, "seed": seed, "steps": options.steps, "scenes": options.scenes, **row,
-        "composition_accuracy": found[0][0]["composition_accuracy"], "compositions": found[0][1],
+        **row, "composition_accuracy": found[0][0]["composition_accuracy"], "compositions": found[0][1],
         "texts": GALLERY * options.galleries, "seconds": result.seconds,
     }  # fmt: skip
-
-
-def read_rows(path: Path) -> dict[tuple[str, int, int, int], Mapping[str, Any]]:
-    """Rows that are done; a line that was cut off is not."""
-    found: dict[tuple[str, int, int, int], Mapping[str, Any]] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-            found[row["variant"], row["seed"], row["steps"], row["scenes"]] = row
-        except (ValueError, KeyError):
-            continue
-    return found
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -143,17 +131,12 @@ def main() -> None:
     parser.add_argument("--compositions", type=int, default=400, help="test scenes with held-out compositions")
     parser.add_argument("--out", type=Path, default=Path("runs/scene_graph_pretraining"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "rows.jsonl"
-    wanted = [(variant, seed, options.steps, options.scenes) for seed in options.seeds for variant in options.variants]
-    for variant, seed, steps, scenes in wanted:
-        if (variant, seed, steps, scenes) not in read_rows(path):
-            row = judge_row(variant, seed, options)
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
-    done = read_rows(path)
-    print(report([done[key] for key in wanted]))
+    wanted = [
+        {"variant": variant, "seed": seed, "steps": options.steps, "scenes": options.scenes}
+        for seed in options.seeds
+        for variant in options.variants
+    ]
+    print(report(complete(options.out / "rows.jsonl", wanted, partial(judge_row, options))))
 
 
 if __name__ == "__main__":
