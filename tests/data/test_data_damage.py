@@ -189,6 +189,12 @@ def test_lock_is_exclusive_within_a_process_too(tmp_path: Path) -> None:
         DatasetLock(tmp_path).acquire()
 
 
+def test_a_file_in_the_way_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "demos").write_text("a file")
+    with pytest.raises(DataError, match=r"(File exists|Not a directory)\..* mend that or give another folder"):
+        DatasetWriter(tmp_path / "demos", REQUEST).__enter__()
+
+
 def test_unfinished_writes_leave_no_trace(demos: Path, build_episode, monkeypatch) -> None:
     before = {path: path.read_bytes() for path in demos.rglob("*") if path.is_file()}
 

@@ -11,6 +11,7 @@ Layout, all of it plain zarr v3 that opens without this project::
 Names that begin with a dot are no part of the data. Nothing in a file depends on when, where or by whom it was written.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -32,6 +33,7 @@ from vla3d.errors import ConfigError, CorruptEpisodeError, DataError
 METADATA = "zarr.json"
 PARTIAL = ".partial"
 UNFINISHED = ".zarr.json.unfinished"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ATTRIBUTE = "vla3d"
 STEPS_PER_CHUNK = 8
 """Steps that are compressed together. zstd then sees the still background again in each of them; measured on 60 steps of four
@@ -99,8 +101,9 @@ def disk_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        remedy = "make room" if error.errno in _NO_ROOM else "mend that or give another folder"
         raise DataError(
-            f"{what} could not be written: {reason}. Everything stored before is intact; make room, then run the same command "
+            f"{what} could not be written: {reason}. Everything stored before is intact; {remedy}, then run the same command "
             "again and it continues."
         ) from error
 

@@ -32,7 +32,7 @@ def damaged(ref: EpisodeRef, path: Path, reason: str) -> CorruptEpisodeError:
     """
     return CorruptEpisodeError(
         f"Episode {ref} ({path}): {reason}. Mend it or take it away, or leave damaged episodes out with on_corrupt=skip "
-        "(vla3d train: demos.on_corrupt=skip).",
+        "(vla3d train: demos.on_corrupt=skip; vla3d convert: strict=false).",
         reason,
     )
 
