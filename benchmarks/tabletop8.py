@@ -4,6 +4,7 @@
     python benchmarks/tabletop8.py --suites tabletop8 tabletop_colosseum tabletop_gembench
     python benchmarks/tabletop8.py --page docs/tabletop8.md           # and write the page from what was measured
     python benchmarks/tabletop8.py --release policies/released/tabletop8_nano    # and copy the policy there, with a card
+    python benchmarks/tabletop8.py --policy tabletop8_nano            # train nothing: measure a policy that is there
 
 Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
 Every run lies under ``--out`` and goes on where it was stopped, row by row; the same command prints the same tables again.
@@ -26,7 +27,6 @@ from vla3d.policies.learned import load_policy
 from vla3d.training.checkpoint import policy_directory
 
 SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
-EXPORT = "policy"
 TITLES = {
     "tabletop8": "The tasks as in training, on test scenes, and controls",
     "tabletop_colosseum": "One thing changed at a time: the columns of The COLOSSEUM",
@@ -37,21 +37,18 @@ TITLES = {
 def main() -> None:
     """Train what is missing, evaluate what is missing, print the tables, write the page."""
     options = parse()
-    suite = compose("rollout", "rollout", ["suite=tabletop8"])
-    assert suite is not None
-    data, run = options.out / "demos", options.out / f"{options.experiment}-seed{options.seed}"
-    vla3d("collect", f"tasks=[{','.join(suite['tasks'])}]", f"episodes={options.demos}", "seed=0", f"out={data}")
-    train(run / "train", options.experiment, data, options.seed, f"demos.episodes={options.demos}", *options.set)
-    export(run)
-    summaries = {name: evaluate(run, name, options) for name in options.suites}
+    run = options.out / f"{options.experiment}-seed{options.seed}"
+    policy = options.policy or trained(run, options)
+    summaries = {name: evaluate(policy, run, name, options) for name in options.suites}
     for name, summary in summaries.items():
         print(f"\n{name}; {about(summary, options)}\n{suite_table(summary)}")
     if options.page:
         write_page(options.page, summaries, options)
     if options.release:
-        shutil.copytree(run / EXPORT, options.release, dirs_exist_ok=True)
+        if not options.policy:
+            shutil.copytree(policy, options.release, dirs_exist_ok=True)
         facts = {"demos": options.demos, "experiment": options.experiment, "seed": options.seed}
-        parameters = sum(weight.numel() for weight in load_policy(run / EXPORT).parameters())
+        parameters = sum(weight.numel() for weight in load_policy(policy).parameters())
         write_card(options.release, summaries["tabletop8"], parameters, **facts)
 
 
@@ -64,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--suites", nargs="+", default=["tabletop8"], choices=SUITES)
     parser.add_argument("--scenes", type=int, default=3000, help="seed of the test scenes")
     parser.add_argument("--episodes", type=int, help="of each task and row; otherwise what the suite says")
+    parser.add_argument("--policy", help="a folder, or the name of a released policy, to measure instead of training one")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the recipe")
     parser.add_argument("--page", type=Path, help="Markdown page to write; pictures go beside it")
     parser.add_argument("--release", type=Path, help="folder to copy the policy to")
@@ -71,20 +69,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def export(run: Path) -> None:
-    """Store the trained policy's best weights in half precision: what is measured is what is released."""
-    if not (run / EXPORT / "policy.json").exists():
-        load_policy(policy_directory(run / "train")).save_pretrained(run / EXPORT, dtype=torch.float16)
+def trained(run: Path, options: argparse.Namespace) -> str:
+    """Collect and train what is missing; a folder with the best weights in half precision: what is measured is released."""
+    suite = compose("rollout", "rollout", ["suite=tabletop8"])
+    assert suite is not None
+    data, export = options.out / "demos", run / "policy"
+    vla3d("collect", f"tasks=[{','.join(suite['tasks'])}]", f"episodes={options.demos}", "seed=0", f"out={data}")
+    train(run / "train", options.experiment, data, options.seed, f"demos.episodes={options.demos}", *options.set)
+    if not (export / "policy.json").exists():
+        load_policy(policy_directory(run / "train")).save_pretrained(export, dtype=torch.float16)
+    return str(export)
 
 
-def evaluate(run: Path, suite: str, options: argparse.Namespace) -> dict:
+def evaluate(policy: str, run: Path, suite: str, options: argparse.Namespace) -> dict:
     """Run, or finish, a suite; its summary."""
     out = run / f"{suite}-scenes{options.scenes}"
     episodes = [] if options.episodes is None else [f"episodes={options.episodes}"]
     vla3d(
         "rollout",
         f"suite={suite}",
-        f"checkpoint={run / EXPORT}",
+        f"checkpoint={policy}",
         f"seed={options.scenes}",
         "videos=none",
         f"out={out}",
