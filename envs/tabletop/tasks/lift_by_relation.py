@@ -42,12 +42,12 @@ _FAR_FROM_OTHERS = Tolerances().near.no
 
 
 class LiftByRelation(TabletopTask):
-    """Four cubes of one colour, two each at two anchors out of four kinds (box, button, target, puck); the goal is the centre of
-    the one on the named side of the named anchor 10 cm above where it stood.
+    """Four equal cubes at two other things; the goal is the cube just on the named side of the named one, 10 cm up.
 
-    A variation is a side and an anchor. It is asked for of the cube that stands *just* there: see ``standing``. Both anchors have
-    a cube on that side and a cube on another, so neither side nor anchor alone tells the cube. Every cube can be named by a pair
-    of the training set; where the side is in the training set with one of the anchors it is with the other, too.
+    The other things are the anchors: two of a box, a button, a target and a puck. A variation is a side and an anchor, and names
+    the cube that stands *just* there: see ``standing``. Both anchors have a cube on that side and a cube on another, so neither
+    side nor anchor alone tells the cube. Every other cube can be named by a pair of the training set, and the side is trained
+    with the anchor that is not named, so what is never said does not tell the cube either.
     """
 
     name = "lift_by_relation"
