@@ -29,9 +29,9 @@ COMMAND = "python benchmarks/task_page.py"
 INTRODUCTION = f"""# Tasks
 
 The tasks that vla3d brings along, in one simulator and under one contract. Every scene offers several goals that look alike,
-and the sentence names one of them by its colours, or in `lift_by_relation` by where it stands, so a policy cannot succeed without
-reading. A goal is physical state that must hold for a second. The step limit is twice what the scripted expert needs when nothing
-goes wrong, and 25 at most.
+and the sentence names one of them by its colours, or in `lift_by_relation` by where it stands, so a policy cannot succeed
+without reading. A goal is physical state that must hold for a second. The step limit is twice what the scripted expert needs
+when nothing goes wrong, and 25 at most.
 
 Written by `{COMMAND}` from the task classes. [Your own task](your_own_task.md) tells how to add one.
 
@@ -41,10 +41,11 @@ Written by `{COMMAND}` from the task classes. [Your own task](your_own_task.md) 
 
 RELATIONS = """## What a relation means
 
-In `lift_by_relation` all cubes look alike. "The cube just left of the box" stands so that two [predicates](predicates.md) are true:
-`near` and `left_of`, seen from the robot base (looking along x, y to its left); of all other cubes that is false, never undecided. The
-side alone would not do: the one cube that is left of the box is the leftmost of all, whatever box there is. Two of four kinds of things
-are there. Each has a cube on the named side and one on another, so neither the side nor the thing alone tells the cube.
+In `lift_by_relation` all cubes look alike. "The cube just left of the box" stands so that two [predicates](predicates.md) are
+true: `near` and `left_of`, seen from the robot base (looking along x, y to its left); of all other cubes that is false, never
+undecided. The side alone would not do: the one cube that is left of the box is the leftmost of all, whatever box there is. Two
+of four kinds of things are there. Each has a cube on the named side and one on another, so neither the side nor the thing alone
+tells the cube.
 
 Some pairs are in no training set; `factors=[unseen_relations]` asks for them alone ([suites](suites.md)):
 

@@ -18,8 +18,8 @@ class KnowsWhatIsAbsent(Protocol):
 class ScriptedPolicy(Policy):
     """Hands on what the episode's privileged expert decides, or says ``absent`` where that expert knows it of the sentence.
 
-    It reads the simulator's state and never the images, and the sentence for nothing else, so it is no learned policy's peer: it
-    shows that the task can be done within the step limit.
+    It reads the simulator's state and never the images, and the sentence for nothing else, so it is no learned policy's peer:
+    it shows that the task can be done within the step limit.
     """
 
     def __init__(self, *, workspace: Workspace | None = None) -> None:

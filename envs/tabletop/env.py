@@ -302,7 +302,7 @@ class TabletopEnv:
         """
         sentences = self._absent_sentences()
         if not sentences:
-            raise ConfigError(f"control: everything that {self.task!r} can ask for is there; take control=none, swap or mask_text.")
+            raise ConfigError(f"control: all that {self.task!r} can ask for is there; take control=none, swap or mask_text.")
         return sentences[self.paraphrases.index(self.instruction)]
 
     def _absent_sentences(self) -> tuple[str, ...]:

@@ -78,9 +78,7 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         size=[TABLE_SIZE[0] / 2, TABLE_SIZE[1] / 2, TABLE_THICKNESS / 2],
         rgba=[*TABLE, 1],
     )
-    world.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, FLOOR_HEIGHT], size=[4, 4, 0.1], rgba=[*FLOOR, 1]
-    )
+    world.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, FLOOR_HEIGHT], size=[4, 4, 0.1], rgba=[*FLOOR, 1])
     world.add_light(
         name="ceiling",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,

@@ -104,16 +104,15 @@ def test_terminal_answers_change_nothing_unless_asked_for(dataset: DemoDataset, 
     (ref,) = other.episodes()
     assert sentences_of(other, [ref]) == sentences_of(dataset, dataset.episodes(["push"]))
     assert "push the absent" in sentences_of(other, [ref], answers=True)
-    samples = [
-        list(iterate_samples(source, source.episodes(["push"]), DemosConfig(stride=0), ["front"], progress=None))
-        for source in (dataset, other)
-    ]
-    assert [[(s.paraphrases, s.action.answer, s.keyframe, s.step) for s in part] for part in samples][0] == [
-        (s.paraphrases, s.action.answer, s.keyframe, s.step) for s in samples[1]
-    ]
-    asked = DemosConfig(stride=0, answers=True)
-    learned = list(iterate_samples(other, [ref], asked, ["front"], progress=None))
-    assert [s.action.answer for s in learned].count("absent") == 1 and len(learned) == len(samples[0]) + 1
+
+    def samples(source: DemoDataset, answers: bool) -> list[tuple[object, ...]]:
+        config, refs = DemosConfig(stride=0, answers=answers), source.episodes(["push"])
+        found = iterate_samples(source, refs, config, ["front"], progress=None)
+        return [(one.paraphrases, one.action.answer, one.action.position.tolist(), one.keyframe, one.step) for one in found]
+
+    assert samples(other, answers=False) == samples(dataset, answers=False) == samples(dataset, answers=True)
+    learned = samples(other, answers=True)
+    assert [one[1] for one in learned].count("absent") == 1 and len(learned) == len(samples(dataset, answers=True)) + 1
 
 
 def test_samples_hold_the_chosen_cameras_and_the_alternatives(dataset: DemoDataset) -> None:

@@ -71,7 +71,10 @@ def test_alternatives_come_with_the_picture_before_their_keyframe(build_episode)
 
 def test_terminal_answers_are_left_out_unless_asked_for(build_episode) -> None:  # type: ignore[no-untyped-def]
     samples = [list(keyframe_samples(build_episode(), [4, 10], stride=0, answers=answers)) for answers in (False, True)]
-    assert [[sample.action.answer for sample in kept] for kept in samples] == [["move", "move", "done"], ["move", "move", "absent", "done"]]
+    assert [[sample.action.answer for sample in kept] for kept in samples] == [
+        ["move", "move", "done"],
+        ["move", "move", "absent", "done"],
+    ]
 
 
 def test_without_a_recorded_action_the_reached_pose_is_the_target(build_episode) -> None:  # type: ignore[no-untyped-def]

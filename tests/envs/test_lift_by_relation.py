@@ -46,7 +46,7 @@ UNSEEN_SCENARIOS = scenarios(60, unseen=True)
 
 
 def relations_of_the_scene(env: TabletopEnv) -> dict[tuple[str, int], list[int]]:
-    """How the cubes stand to the anchors by the predicates of the true scene graph: side and anchor to a truth for each cube."""
+    """How the cubes stand to the anchors by the true scene graph: side and anchor to a truth for each cube."""
     nodes = scene_nodes(env)
     place = {env.instance_names[node.id]: index for index, node in enumerate(nodes)}
     relations = relate(nodes)
@@ -180,7 +180,9 @@ def test_the_hand_has_room_and_everything_is_in_the_workspace() -> None:
             for anchor, pose in zip(ANCHORS, anchors, strict=True):
                 if pose.z >= 0:
                     assert square_gap(cube, CUBE_EDGE / 2, pose, anchor.width / 2) > FINGER_REACH + 0.003
-                    assert WORKSPACE.contains(np.array([[pose.x, pose.y + s * anchor.width / 2**0.5, 0.02] for s in (-1, 1)])).all()
+                    assert WORKSPACE.contains(
+                        np.array([[pose.x, pose.y + s * anchor.width / 2**0.5, 0.02] for s in (-1, 1)])
+                    ).all()
     drawn = np.array([[pose.x, pose.y] for scenario in SCENARIOS for pose in scenario.poses[: len(CUBES)]])
     assert (np.ptp(drawn, axis=0) >= [0.25, 0.50]).all()
 

@@ -1,7 +1,7 @@
 """Controls: the same evaluation with the sentence tampered with, so that a claim about language can fail.
 
-A policy that follows instructions loses the old goal and keeps its rate on the named one under ``swap``, falls to the level of a
-lucky choice under ``mask_text``, and moves nothing but says so under ``absent``.
+A policy that follows instructions loses the old goal and keeps its rate on the named one under ``swap``, falls to the level of
+a lucky choice under ``mask_text``, and moves nothing but says so under ``absent``.
 """
 
 from dataclasses import dataclass

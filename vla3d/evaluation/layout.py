@@ -37,7 +37,11 @@ _GAP = 12
 _ROWS = (126, 384)  # tops of the two rows of tiles
 _ACTION_TOP = 620
 _LOOKS = ("FIRST LOOK  the whole workspace", "SECOND LOOK  zoomed in")
-_CONTROL_NOTES = {"swap": "control: sentence swapped", "mask_text": "control: text masked", "absent": "control: asks for what is absent"}
+_CONTROL_NOTES = {
+    "swap": "control: sentence swapped",
+    "mask_text": "control: text masked",
+    "absent": "control: asks for what is absent",
+}
 
 
 @dataclass(kw_only=True)

@@ -123,6 +123,9 @@ def bootstrap_median_interval(
     return float(low), float(high)
 
 
+_NO_VARIANCE = 1e-12
+
+
 @dataclass(frozen=True, kw_only=True)
 class Auroc:
     """How well a score tells positives from negatives: the area under the receiver operating characteristic.
@@ -140,8 +143,8 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc:
     """Area under the ROC curve (the Mann-Whitney statistic) with DeLong's interval (DeLong et al. 1988).
 
     The variance is that of each positive's share of beaten negatives, and of each negative's share of higher positives. Where
-    that is 0 (complete separation, or a single score on a side) it says nothing; the interval then is Wilson's for as many trials
-    as the smaller side has scores, since no variance exceeds ``area (1 - area) / min(m, n)`` (Birnbaum and Klose 1957).
+    that is 0 (complete separation, or a single score on a side) it says nothing; the interval then is Wilson's for as many
+    trials as the smaller side has scores, since no variance exceeds ``area (1 - area) / min(m, n)`` (Birnbaum and Klose 1957).
 
     Args:
         positives: scores of those that should score high.
@@ -152,14 +155,16 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc:
     """
     high, low = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
     if not (high.ndim == low.ndim == 1 and len(high) and len(low)) or np.isnan(high).any() or np.isnan(low).any():
-        raise ValueError(f"auroc: got {high.shape} positives and {low.shape} negatives, expected two lists of numbers, none empty.")
+        raise ValueError(
+            f"auroc: got {high.shape} positives and {low.shape} negatives, expected two lists of numbers, none empty."
+        )
     ordered_low, ordered_high = np.sort(low), np.sort(high)
     beaten = (np.searchsorted(ordered_low, high, "left") + np.searchsorted(ordered_low, high, "right")) / (2 * len(low))
     higher = 1 - (np.searchsorted(ordered_high, low, "left") + np.searchsorted(ordered_high, low, "right")) / (2 * len(high))
     area = float(beaten.mean())
     fewest = min(len(high), len(low))
     variance = 0.0 if fewest == 1 else float(beaten.var(ddof=1) / len(high) + higher.var(ddof=1) / len(low))
-    if variance == 0.0:
+    if variance < _NO_VARIANCE:
         return Auroc(area=area, interval=_wilson(area, fewest, Z_95))
     half = Z_95 * math.sqrt(variance)
     return Auroc(area=area, interval=Interval(max(0.0, area - half), min(1.0, area + half)))

@@ -31,7 +31,7 @@ _UNTRAINED = {"left_of": "button", "right_of": "target", "in_front_of": "puck", 
 _PAIRS = tuple((side, kind) for kind in range(len(ANCHORS)) for side in SIDES)
 TRAINED: tuple[tuple[str, int], ...] = tuple(pair for pair in _PAIRS if ANCHORS[pair[1]].name != _UNTRAINED[pair[0]])
 HELD_OUT: tuple[tuple[str, int], ...] = tuple(pair for pair in _PAIRS if pair not in TRAINED)
-"""Sides and anchors that no demonstration joins. Each side and each anchor occurs once here, and with all others in training."""
+"""Sides and anchors that no demonstration joins. Each side and each anchor occurs once here, with all others in training."""
 
 VARIATIONS = (*TRAINED, *HELD_OUT)
 
@@ -44,10 +44,10 @@ _FAR_FROM_OTHERS = Tolerances().near.no
 class LiftByRelation(TabletopTask):
     """Four equal cubes at two other things; the goal is the cube just on the named side of the named one, 10 cm up.
 
-    The other things are the anchors: two of a box, a button, a target and a puck. A variation is a side and an anchor, and names
-    the cube that stands *just* there: see ``standing``. Both anchors have a cube on that side and a cube on another, so neither
-    side nor anchor alone tells the cube. Every other cube can be named by a pair of the training set, and the side is trained
-    with the anchor that is not named, so what is never said does not tell the cube either.
+    The other things are the anchors: two of a box, a button, a target and a puck. A variation is a side and an anchor, and
+    names the cube that stands *just* there: see ``standing``. Both anchors have a cube on that side and a cube on another, so
+    neither side nor anchor alone tells the cube. Every other cube can be named by a pair of the training set, and the side is
+    trained with the anchor that is not named, so what is never said does not tell the cube either.
     """
 
     name = "lift_by_relation"
@@ -96,9 +96,9 @@ class LiftByRelation(TabletopTask):
         return naming[candidate % len(naming)]
 
     def absent_variations(self, scenario: Scenario, unseen: bool = False) -> Sequence[int]:
-        """In one half of the episodes pairs whose anchor is not there, in the other those of anchors at which no cube stands so.
+        """In half of the episodes pairs whose anchor is not there, in the others those of anchors at which no cube stands so.
 
-        Where every cube-less side is undecided or not to be named, the anchor is one that is not there.
+        Where there is no side that certainly has no cube, the anchor is one that is not there.
         """
         stands = _standing(scenario)
         nobody = [index for index in self.variations(unseen) if set(stands.get(VARIATIONS[index], ())) == {FALSE}]
@@ -209,9 +209,7 @@ def _has_room(pose: TablePose, kind: int, cubes: Sequence[TablePose], anchors: d
     return all(square_gap(pose, half, place, ANCHORS[other].width / 2) > _FAR_FROM_OTHERS for other, place in strangers)
 
 
-def _told_apart(
-    wanted: Sequence[tuple[str, int]], cubes: tuple[TablePose, ...], anchors: dict[int, TablePose]
-) -> bool:
+def _told_apart(wanted: Sequence[tuple[str, int]], cubes: tuple[TablePose, ...], anchors: dict[int, TablePose]) -> bool:
     """Whether each wanted pair names its own cube and no other."""
     stands = standing(cubes, tuple(anchors.items()))
     return all(the_one(stands[pair]) == index for index, pair in enumerate(wanted))

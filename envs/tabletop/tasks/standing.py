@@ -1,8 +1,8 @@
 """How cubes stand to anchors: what a sentence such as "just left of the box" says, and places at which it is true.
 
-A cube stands *just left of* an anchor where two predicates of scene graphs hold: ``near`` and ``left_of``, the latter as seen from
-the robot base (x forward, y left); likewise for the other sides. A side alone would not do: the one cube that is left of the box
-is always the leftmost of all, whatever box there is, so nobody would have to look at it.
+A cube stands *just left of* an anchor where two predicates of scene graphs hold: ``near`` and ``left_of``, the latter as seen
+from the robot base (x forward, y left); likewise for the other sides. A side alone would not do: the one cube that is left of
+the box is always the leftmost of all, whatever box there is, so nobody would have to look at it.
 """
 
 from collections.abc import Mapping, Sequence
