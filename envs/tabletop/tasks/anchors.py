@@ -34,6 +34,7 @@ class Anchor:
         height: of its top above the table.
         origin: height of the body's origin above the table.
         painted: the body that has its colour.
+        round: whether it looks the same from all sides: then nobody sees which way the square around it is turned.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Anchor:
     height: float
     origin: float = 0.0
     painted: str
+    round: bool = False
 
 
 ANCHORS: tuple[Anchor, ...] = (
@@ -52,6 +54,7 @@ ANCHORS: tuple[Anchor, ...] = (
         width=BUTTON_WIDTH,
         height=BUTTON_PRESSED_TOP + BUTTON_TRAVEL,
         painted=cap_name("button"),
+        round=True,
     ),
     Anchor(name="target", add=add_target, width=TARGET_EDGE, height=TARGET_THICKNESS, painted="target"),
     Anchor(
@@ -61,6 +64,7 @@ ANCHORS: tuple[Anchor, ...] = (
         height=ROUND_BLOCK_HEIGHT,
         origin=ROUND_BLOCK_HEIGHT / 2,
         painted="puck",
+        round=True,
     ),
 )
 """None is so high that the hand could not pass over it while it grips a cube beside it."""

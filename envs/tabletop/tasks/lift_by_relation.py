@@ -12,7 +12,7 @@ from vla3d.envs.tabletop.tasks.anchors import ANCHORS
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.tasks.choices import another
 from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, add_cubes, cube_names, lifted, pick_up, picked_up, put_cubes
-from vla3d.envs.tabletop.tasks.standing import SIDES, Stands, place_beside, standing, the_one
+from vla3d.envs.tabletop.tasks.standing import CLEAR, SIDES, USUAL, Stands, place_beside, standing, the_one
 from vla3d.envs.tabletop.world import World
 from vla3d.scene_graphs.predicates.tolerances import Tolerances
 from vla3d.scene_graphs.predicates.truth import FALSE
@@ -38,7 +38,6 @@ VARIATIONS = (*TRAINED, *HELD_OUT)
 _MAX_LAYOUTS = 2000
 _MAX_TRIES = 8
 _NOT_HERE = TablePose(0.0, 0.0, 0.0, z=-1.0)
-_FAR_FROM_OTHERS = Tolerances().near.no
 
 
 class LiftByRelation(TabletopTask):
@@ -100,7 +99,7 @@ class LiftByRelation(TabletopTask):
 
         Where there is no side that certainly has no cube, the anchor is one that is not there.
         """
-        stands = _standing(scenario)
+        stands = _standing(scenario, CLEAR)
         nobody = [index for index in self.variations(unseen) if set(stands.get(VARIATIONS[index], ())) == {FALSE}]
         nothing = [index for index in self.variations(unseen) if VARIATIONS[index] not in stands]
         # Which number the named cube has is drawn.
@@ -155,9 +154,9 @@ class LiftByRelation(TabletopTask):
         return pick_up(world, CUBES[scenario.goal])
 
 
-def _standing(scenario: Scenario) -> Stands:
+def _standing(scenario: Scenario, tolerances: Tolerances = USUAL) -> Stands:
     cubes, anchors = scenario.poses[: len(CUBES)], scenario.poses[len(CUBES) :]
-    return standing(cubes, tuple((kind, pose) for kind, pose in enumerate(anchors) if pose != _NOT_HERE))
+    return standing(cubes, tuple((kind, pose) for kind, pose in enumerate(anchors) if pose != _NOT_HERE), tolerances)
 
 
 def _draw_layout(
@@ -206,10 +205,10 @@ def _has_room(pose: TablePose, kind: int, cubes: Sequence[TablePose], anchors: d
     if any(square_gap(pose, half, cube, half) < CLEARANCE for cube in cubes):
         return False
     strangers = ((other, place) for other, place in anchors.items() if other != kind)
-    return all(square_gap(pose, half, place, ANCHORS[other].width / 2) > _FAR_FROM_OTHERS for other, place in strangers)
+    return all(square_gap(pose, half, place, ANCHORS[other].width / 2) > CLEAR.near.no for other, place in strangers)
 
 
 def _told_apart(wanted: Sequence[tuple[str, int]], cubes: tuple[TablePose, ...], anchors: dict[int, TablePose]) -> bool:
-    """Whether each wanted pair names its own cube and no other."""
-    stands = standing(cubes, tuple(anchors.items()))
+    """Whether each wanted pair clearly names its own cube and no other."""
+    stands = standing(cubes, tuple(anchors.items()), CLEAR)
     return all(the_one(stands[pair]) == index for index, pair in enumerate(wanted))
