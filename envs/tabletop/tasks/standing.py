@@ -30,8 +30,8 @@ SIDES: Mapping[str, str] = {
 """Predicates of the side on which a cube stands, and how sentences say them."""
 
 GAP = (0.043, 0.046)
-"""From a cube to the anchor it stands at, metres: near enough to be ``near``, and more than the 0.039 m that an open finger reaches
-beyond the face of the cube it is about to grip."""
+"""From a cube to the anchor it stands at, metres: near enough to be ``near``, and more than the 0.039 m that an open finger
+reaches beyond the face of the cube it is about to grip."""
 
 USUAL = Tolerances()
 CLEAR = replace(USUAL, near=Band(0.047, 0.095, "mm"), side=Band(0.03, 0.0, "mm"))
