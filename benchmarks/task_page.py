@@ -15,7 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vla3d.envs.base import make_env
 from vla3d.envs.registration import BUILT_IN
+from vla3d.envs.tabletop.tasks.anchors import ANCHORS
 from vla3d.envs.tabletop.tasks.base import TabletopTask
+from vla3d.envs.tabletop.tasks.lift_by_relation import HELD_OUT
+from vla3d.envs.tabletop.tasks.standing import SIDES
 
 COLUMNS = 2
 CAPTION = 54
@@ -26,12 +29,26 @@ COMMAND = "python benchmarks/task_page.py"
 INTRODUCTION = f"""# Tasks
 
 The tasks that vla3d brings along, in one simulator and under one contract. Every scene offers several goals that look alike,
-and the sentence names one of them by its colours, so a policy cannot succeed without reading. A goal is physical state that
-must hold for a second. The step limit is twice what the scripted expert needs when nothing goes wrong, and 25 at most.
+and the sentence names one of them by its colours, or in `lift_by_relation` by where it stands, so a policy cannot succeed
+without reading. A goal is physical state that must hold for a second. The step limit is twice what the scripted expert needs
+when nothing goes wrong, and 25 at most.
 
 Written by `{COMMAND}` from the task classes. [Your own task](your_own_task.md) tells how to add one.
 
 ![Each task at the start and the end of an expert's episode](tasks.png)
+"""
+
+
+RELATIONS = """## What a relation means
+
+In `lift_by_relation` all cubes look alike. "The cube just left of the box" stands so that two [predicates](predicates.md) are
+true: `near` and `left_of`, seen from the robot base (looking along x, y to its left); of all other cubes that is false, never
+undecided. The side alone would not do: the one cube that is left of the box is the leftmost of all, whatever box there is. Two
+of four kinds of things are there. Each has a cube on the named side and one on another, so neither the side nor the thing alone
+tells the cube.
+
+Some pairs are in no training set; `factors=[unseen_relations]` asks for them alone ([suites](suites.md)):
+
 """
 
 
@@ -52,9 +69,19 @@ def page(tasks: list[TabletopTask]) -> str:
     parts = [INTRODUCTION, table(trained)]
     if others:
         parts += ["Never in a training set, for [suites](suites.md) alone:\n", table(others)]
+    parts.append(relations())
     parts.append("## Sentences\n\nDemonstrations draw one of the first list; the second is for suites.\n")
     parts += [sentences(task) for task in tasks]
     return "\n".join(parts)
+
+
+def relations() -> str:
+    """What `lift_by_relation` means, and which pairs it holds out."""
+    rows = ["| side | " + " | ".join(anchor.name for anchor in ANCHORS) + " |", "|---" * (1 + len(ANCHORS)) + "|"]
+    for side, words in SIDES.items():
+        cells = ("held out" if (side, kind) in HELD_OUT else "trained" for kind in range(len(ANCHORS)))
+        rows.append(f"| {words} | " + " | ".join(cells) + " |")
+    return RELATIONS + "\n".join(rows) + "\n"
 
 
 def table(tasks: list[TabletopTask]) -> str:

@@ -14,11 +14,12 @@ from vla3d.types import Alternative, Expert, KeyframeAction, Observation, StepRe
 TICK_SECONDS = 0.1
 """Simulated time between two calls of ``on_tick`` while the arm moves: recordings run at 10 Hz."""
 
-FAILURES: tuple[str, ...] = ("unreachable", "collision", "missed_grasp", "wrong_object", "timeout", "ended")
+FAILURES: tuple[str, ...] = ("unreachable", "collision", "missed_grasp", "wrong_object", "gave_up", "timeout", "ended")
 """Every failure reason an environment may answer.
 
 ``unreachable`` and ``collision`` name a motion that was not carried out; the episode goes on (not in RLBench). An episode that
-ends without success carries one of them all: why it failed. ``ended`` is the verdict of a simulator that gives no reason.
+ends without success carries one of them all: why it failed. ``gave_up``: the policy ended it by an answer. ``ended`` is the
+verdict of a simulator that gives no reason.
 """
 
 
@@ -37,7 +38,7 @@ class KeyframeEnv(Protocol):
         workspace: the box that holds everything the task acts on.
         camera_names: cameras of an observation, in the order of ``Observation.frames``.
         step_limit: decisions allowed in an episode.
-        num_variations: how many variations ``reset`` can choose from.
+        num_variations: how many variations ``reset`` can be given. Those that it draws may be fewer: some tasks hold some out.
         instance_names: meaning of the ids in ``RgbdFrame.segmentation``.
     """
 
@@ -120,6 +121,16 @@ class KeyframeEnv(Protocol):
 
     def swap_instruction(self) -> str:
         """A sentence of the same task that names another object, which is present; the same one at each call of an episode."""
+        ...
+
+    def absent_instruction(self) -> str:
+        """A sentence of the same task that asks for something that is not there; the same one at each call of an episode.
+
+        The right response to it is the terminal answer ``absent``.
+
+        Raises:
+            ConfigError: the environment has no such sentence.
+        """
         ...
 
     def success_for(self, instruction: str) -> bool:

@@ -26,6 +26,7 @@ BUILT_IN: dict[str, EntryPoint] = {
         "stack_blocks": "StackBlocks",
         "put_item_in_drawer": "PutItemInDrawer",
         "slide_block_to_target": "SlideBlockToTarget",
+        "lift_by_relation": "LiftByRelation",
         "put_two_in_container": "PutTwoInContainer",
         "put_two_in_drawer": "PutTwoInDrawer",
         "stack_four_blocks": "StackFourBlocks",

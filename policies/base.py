@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from vla3d.types import Expert, KeyframeAction, Observation
+from vla3d.types import Answer, Expert, KeyframeAction, Observation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,6 +20,7 @@ class PolicyExplanation:
         positions: the 3D point each look settled on, world metres.
         pixel_maps: where each view of each look shows a world point: ``map @ [x, y, z, 1]`` is its pixel coordinate (x right,
             y down, pixel centres at half-integers); None when the policy does not tell.
+        absence: probability that what the sentence asks for is not there; None when the policy does not tell.
     """
 
     view_names: tuple[str, ...]
@@ -27,6 +28,7 @@ class PolicyExplanation:
     heatmaps: Float32[np.ndarray, "L V R R"]
     positions: Float32[np.ndarray, "L 3"]
     pixel_maps: Float32[np.ndarray, "L V 2 4"] | None = None
+    absence: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,3 +67,13 @@ class Policy(ABC):
     def explain(self) -> PolicyExplanation | None:
         """What the last ``act`` looked at, or None when there is nothing to show."""
         return None
+
+
+def terminal_answer(observation: Observation, answer: Answer) -> KeyframeAction:
+    """An answer that ends the episode, given where the hand is."""
+    return KeyframeAction(
+        position=observation.gripper_position,
+        quaternion=observation.gripper_quaternion,
+        gripper_open=observation.gripper_open,
+        answer=answer,
+    )

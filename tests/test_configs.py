@@ -30,7 +30,7 @@ from vla3d.serving.config import ServeConfig
 from vla3d.training.config import TrainerConfig
 from vla3d.training.run import TrainRunConfig
 
-SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench", "rlbench18", "colosseum")
+SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench", "tabletop_relations", "rlbench18", "colosseum")
 CONFIGS = Path(str(files("vla3d"))) / "configs"
 GROUPS = ("demos", "experiment", "policy", "trainer")
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONFIGS / group).glob("*.yaml"))]

@@ -178,7 +178,7 @@ class RLBenchEnv:
         self._over = terminated or truncated
         failure = motion_failure
         if self._over and not success and failure is None:
-            failure = "timeout" if truncated or action.answer != "move" else "ended"
+            failure = "gave_up" if action.answer != "move" else "timeout" if truncated else "ended"
         return StepResult(
             observation=self._converted(),
             success=success,
@@ -257,6 +257,10 @@ class RLBenchEnv:
     def swap_instruction(self) -> str:
         """Refused: RLBench does not tell which other objects are present."""
         raise ConfigError(f"control: {self.task} has no sentences to swap; take control=none or mask_text.")
+
+    def absent_instruction(self) -> str:
+        """Refused: RLBench does not tell which objects are absent."""
+        raise ConfigError(f"control: {self.task} has no sentences about absent things; take control=none or mask_text.")
 
     def success_for(self, instruction: str) -> bool:
         """Refused: RLBench judges the episode's own goal alone."""

@@ -15,6 +15,8 @@ _CAP_RADIUS = 0.020
 _CAP_HEIGHT = 0.024
 _CAP_MASS = 0.05
 _COLLAR_WALL = 0.001
+BUTTON_WIDTH = 2 * (BUTTON_RADIUS + _COLLAR_WALL)
+"""Edge of the square around a button, metres."""
 # Tightened already when the cap is up, against a stiff stop: the cap stands firm there.
 _SPRING = {"stiffness": [300.0], "springref": -0.005, "damping": [8.0]}
 _STOP = {"solref_limit": [0.005, 1.0], "solimp_limit": [0.98, 0.999, 0.001, 0.5, 2.0]}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from vla3d.envs.actions import checked_action
 from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.episode import EpisodeState, pack, unpack
-from vla3d.envs.tabletop.expert import ScriptedExpert
+from vla3d.envs.tabletop.expert import ScriptedExpert, stay
 from vla3d.envs.tabletop.factors.base import Change
 from vla3d.envs.tabletop.factors.registry import factors_for
 from vla3d.envs.tabletop.frames import make_frames
@@ -40,7 +40,7 @@ class TabletopEnv:
         image_size: height and width of the images, pixels.
         renderer: name of a renderer; None renders nothing (observations then have no frames: physics and experts only).
         factors: names of factors of variation (``vla3d.envs.tabletop.factors``); those that apply to the task change every
-            episode's scene. An episode's layout and goal are the same as without them.
+            episode's scene. An episode's layout and goal are the same as without them, unless it is the goal that differs.
 
     Raises:
         ConfigError: an unknown factor, or none of them applies.
@@ -115,7 +115,8 @@ class TabletopEnv:
         if self._factors:
             self._set_the_stage(self._draw_changes(seed))
         # Both are drawn even when given, so that giving one leaves the rest of the scene as it was.
-        drawn = int(rng.integers(self.num_variations))
+        usual = self._task.variations(self._unseen_variations)
+        drawn = usual[int(rng.integers(len(usual)))]
         variation = drawn if variation is None else _checked("variation", variation, self.num_variations)
         sentences = self._sentences(variation)
         drawn = int(rng.integers(len(sentences)))
@@ -162,6 +163,11 @@ class TabletopEnv:
         for change in self._changes:
             change.arrange(self.world, self._task, scenario)
 
+    @property
+    def _unseen_variations(self) -> bool:
+        """Whether the episode asks for what no demonstration asks for."""
+        return any(change.unseen_variations for change in self._changes)
+
     def _repaint(self, body: str, rgb: Rgb) -> Rgb:
         for change in self._changes:
             rgb = change.repaint(body, rgb)
@@ -207,7 +213,7 @@ class TabletopEnv:
         )
         failure = motion_failure
         if state.over:
-            failure = None if success else self._why_failed()
+            failure = None if success else self._why_failed(gave_up=action.answer != "move")
         return StepResult(
             observation=self.observation({}),
             success=success,
@@ -240,18 +246,26 @@ class TabletopEnv:
 
     def expert(self) -> ScriptedExpert:
         """A scripted controller of the running episode."""
-        return ScriptedExpert(self._task, self.world, self.episode.scenario)
+        return ScriptedExpert(self._task, self.world, self.episode.scenario, frozenset(self._absent_sentences()))
 
     def alternatives(self) -> tuple[Alternative, ...]:
-        """What the expert would do next for each goal that what was done so far serves as well."""
+        """What the expert would do next for each goal that what was done so far serves as well.
+
+        Before the first motion that is also to answer that something is absent, were it asked for.
+        """
         task, scenario = self._task, self.episode.scenario
-        return tuple(
+        motions = tuple(
             Alternative(
                 sentences=self._sentences(task.variation_of(scenario, other)),
                 action=task.expert_action(self.world, replace(scenario, goal=other)),
             )
             for other in task.rivals(self.world, scenario)
         )
+        absent = self._absent_sentences() if self.world.untouched else ()
+        if not absent:
+            return motions
+        present = stay(self.world, gripper_open=self.world.sim.gripper_open)
+        return (*motions, Alternative(sentences=absent, action=replace(present, answer="absent")))
 
     def save_state(self) -> bytes:
         """Everything that decides the rest of the episode."""
@@ -280,8 +294,30 @@ class TabletopEnv:
         wording = self.paraphrases.index(self.instruction)
         return self._sentences(self._task.variation_of(scenario, scenario.swapped))[wording]
 
+    def absent_instruction(self) -> str:
+        """A sentence that asks for something that is not there, in the words of the episode's own.
+
+        Raises:
+            ConfigError: everything that the task's sentences can ask for is there.
+        """
+        sentences = self._absent_sentences()
+        if not sentences:
+            raise ConfigError(f"control: all that {self.task!r} can ask for is there; take control=none, swap or mask_text.")
+        return sentences[self.paraphrases.index(self.instruction)]
+
+    def _absent_sentences(self) -> tuple[str, ...]:
+        """Ways to ask for one thing that is not there, drawn from the episode's seed; none where everything is."""
+        choices = self._task.absent_variations(self.episode.scenario, self._unseen_variations)
+        if not choices:
+            return ()
+        # A generator of its own: what the scene draws stays as it is.
+        rng = np.random.default_rng([zlib.crc32(self.task.encode()), self.episode.seed, zlib.crc32(b"absent")])
+        return self._sentences(choices[int(rng.integers(len(choices)))])
+
     def success_for(self, instruction: str) -> bool:
         """Whether the goal that a sentence asks for held for a second after the last decision, and still holds.
+
+        What asks for something absent has no goal that could hold: the right response to it is the answer ``absent``.
 
         Raises:
             ConfigError: when the sentence is none of the task's.
@@ -313,11 +349,13 @@ class TabletopEnv:
     def _reached(self) -> list[bool]:
         return [self._task.reached(self.world, candidate) for candidate in range(self._task.num_candidates)]
 
-    def _why_failed(self) -> str:
+    def _why_failed(self, *, gave_up: bool) -> str:
         """The failure reason of an episode that ended without success: the most telling one first."""
         state = self.episode
         if any(state.held) or self._task.wrong_object(self.world, state.scenario):
             return "wrong_object"
+        if gave_up:
+            return "gave_up"
         if state.motion_failure is not None:
             return state.motion_failure
         if self._task.grasps and not self.world.sim.gripper_open and self.world.held() is None:

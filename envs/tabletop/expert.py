@@ -22,15 +22,27 @@ _LOW = 0.18
 
 @dataclass(frozen=True)
 class ScriptedExpert:
-    """Asks the task for its next action from the present state; it remembers nothing, so it also recovers."""
+    """Asks the task for its next action from the present state; it remembers nothing, so it also recovers.
+
+    Attributes:
+        task: what is to be done.
+        world: where.
+        scenario: the episode's.
+        absent: sentences that ask for something that is not there.
+    """
 
     task: TabletopTask
     world: World
     scenario: Scenario
+    absent: frozenset[str] = frozenset()
 
     def next_action(self) -> KeyframeAction:
         """The action to execute now."""
         return self.task.expert_action(self.world, self.scenario)
+
+    def is_absent(self, sentence: str) -> bool:
+        """Whether a sentence asks for something that is not there."""
+        return sentence in self.absent
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class SpawnRange:
         """One pose."""
         return TablePose(float(rng.uniform(*self.x)), float(rng.uniform(*self.y)), float(rng.uniform(-self.yaw, self.yaw)))
 
+    def holds(self, pose: TablePose) -> bool:
+        """Whether a place is in the range, whichever way it is turned."""
+        return self.x[0] <= pose.x <= self.x[1] and self.y[0] <= pose.y <= self.y[1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:

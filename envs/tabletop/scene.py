@@ -19,7 +19,7 @@ START_Q = np.array([0.0, -0.812, 0.0, -2.389, 0.0, 1.577, np.pi / 4])
 TABLE_CENTER = (0.45, 0.0)
 TABLE_SIZE = (1.2, 1.6)
 TABLE_THICKNESS = 0.04
-_FLOOR_HEIGHT = -0.75
+FLOOR_HEIGHT = -0.75
 GROUND: tuple[str, ...] = ("table", "floor")
 """Geoms that things stand on."""
 
@@ -78,9 +78,7 @@ def _add_room(spec: mujoco.MjSpec) -> None:
         size=[TABLE_SIZE[0] / 2, TABLE_SIZE[1] / 2, TABLE_THICKNESS / 2],
         rgba=[*TABLE, 1],
     )
-    world.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, _FLOOR_HEIGHT], size=[4, 4, 0.1], rgba=[*FLOOR, 1]
-    )
+    world.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, pos=[0, 0, FLOOR_HEIGHT], size=[4, 4, 0.1], rgba=[*FLOOR, 1])
     world.add_light(
         name="ceiling",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,

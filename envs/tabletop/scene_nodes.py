@@ -28,14 +28,15 @@ PRESSED = "pressed"
 
 
 def scene_nodes(env: TabletopEnv) -> tuple[SceneNode, ...]:
-    """Every instance of the running episode as it is now, with the ids of ``env.instance_names``.
+    """Every instance of the running episode as it is now, with the ids of ``env.instance_names``; none for what is put away.
 
     The table has the background's id and the gripper the robot's. An object's box is aligned with its body's frame and holds
     all its geoms; its colour is that of its most colourful geom.
     """
     world = env.world
     names = {number: name for number, name in world.instance_names.items() if number >= FIRST_OBJECT_ID}
-    nodes = [_node(world, number, names[number], label) for number, label in labels_of_names(names).items()]
+    here = {number: label for number, label in labels_of_names(names).items() if names[number] not in world.away}
+    nodes = [_node(world, number, names[number], label) for number, label in here.items()]
     return (_table(), _gripper(world), *nodes)
 
 

@@ -9,13 +9,14 @@ from jaxtyping import Float, Int16
 from vla3d.envs.tabletop.colors import Rgb
 from vla3d.envs.tabletop.placement import TablePose
 from vla3d.envs.tabletop.robot import PANDA
-from vla3d.envs.tabletop.scene import GROUND, START_Q
+from vla3d.envs.tabletop.scene import FLOOR_HEIGHT, GROUND, START_Q, TABLE_CENTER
 from vla3d.envs.tabletop.simulation import Simulation
 
 BACKGROUND_ID = 0
 ROBOT_ID = 1
 FIRST_OBJECT_ID = 2
 _FAR = 0.2
+_PILE_PITCH = 0.2
 
 
 class World:
@@ -45,6 +46,7 @@ class World:
         self.model = spec.compile()
         self._scales = scales or {}
         self._repaint = repaint
+        self._away: list[str] = []
         self.sim = Simulation(self.model)
         self.instance_names = {
             BACKGROUND_ID: "background",
@@ -53,6 +55,11 @@ class World:
         }
         self.geom_instances = self._geom_instances()
         self._initial_rgba = self.model.geom_rgba.copy()
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """Bodies that are no part of the episode: see ``put_away``."""
+        return tuple(self._away)
 
     @property
     def untouched(self) -> bool:
@@ -72,6 +79,7 @@ class World:
     def reset(self) -> None:
         """The initial state and colours; objects are then to be arranged."""
         self.model.geom_rgba[:] = self._initial_rgba
+        self._away.clear()
         self.sim.reset(START_Q)
 
     def run(self, seconds: float) -> None:
@@ -92,6 +100,22 @@ class World:
         index = self.model.body(body).id
         self.model.body_pos[index] = [pose.x, pose.y, pose.z + height * self.scale(body)]
         self.model.body_quat[index] = yaw_quaternion(pose.yaw)
+
+    def stand(self, body: str, pose: TablePose, height: float = 0.0) -> None:
+        """Place a body, free or furniture: see ``put`` and ``fix``."""
+        (self.put if self.model.body(body).dofnum[0] else self.fix)(body, pose, height)
+
+    def put_away(self, body: str, height: float = 0.0) -> None:
+        """Leave a body out of the episode: on the floor under the table, where no camera sees it and the arm does not reach.
+
+        Args:
+            body: free or fixed.
+            height: of its origin above what it stands on, design units.
+        """
+        x, y = TABLE_CENTER
+        place = TablePose(x, y + _PILE_PITCH * len(self._away), 0.0, FLOOR_HEIGHT)
+        self._away.append(body)
+        self.stand(body, place, height)
 
     def position(self, body: str) -> Float[np.ndarray, "3"]:
         """Origin of a body in the world, metres."""

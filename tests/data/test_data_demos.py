@@ -1,5 +1,6 @@
 """Demos as training data: who is held out, which sentences there are, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,28 @@ def test_too_few_demos_are_named(dataset: DemoDataset) -> None:
 def test_sentences_are_those_of_demos_and_alternatives(dataset: DemoDataset) -> None:
     refs = dataset.episodes(["push"])
     assert sentences_of(dataset, refs) == ["please push 0", "push 0", "push other"]
+
+
+def test_terminal_answers_change_nothing_unless_asked_for(dataset: DemoDataset, tmp_path: Path) -> None:
+    """The same demos with and without sentences about absent things train the same, byte for byte and word for word."""
+    whole = dataset.read(dataset.episodes(["push"])[0])
+    gone = replace(whole.alternatives[0].action, answer="absent")
+    more = (*whole.alternatives, Alternative(sentences=("push the absent",), action=gone))
+    with DatasetWriter(tmp_path / "more", {"asked": "for"}) as writer:
+        writer.add(replace(whole, alternatives=more), 0)
+    other = DemoDataset(tmp_path / "more")
+    (ref,) = other.episodes()
+    assert sentences_of(other, [ref]) == sentences_of(dataset, dataset.episodes(["push"]))
+    assert "push the absent" in sentences_of(other, [ref], answers=True)
+
+    def samples(source: DemoDataset, answers: bool) -> list[tuple[object, ...]]:
+        config, refs = DemosConfig(stride=0, answers=answers), source.episodes(["push"])
+        found = iterate_samples(source, refs, config, ["front"], progress=None)
+        return [(one.paraphrases, one.action.answer, one.action.position.tolist(), one.keyframe, one.step) for one in found]
+
+    assert samples(other, answers=False) == samples(dataset, answers=False) == samples(dataset, answers=True)
+    learned = samples(other, answers=True)
+    assert [one[1] for one in learned].count("absent") == 1 and len(learned) == len(samples(dataset, answers=True)) + 1
 
 
 def test_samples_hold_the_chosen_cameras_and_the_alternatives(dataset: DemoDataset) -> None:

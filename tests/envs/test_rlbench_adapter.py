@@ -250,7 +250,7 @@ def test_25_decisions_are_allowed(world: World, demos: Path) -> None:
 
 def test_a_terminal_answer_moves_nothing(world: World, demos: Path) -> None:
     result = begun(demos).step(move(GOAL, answer="done"))
-    assert (result.success, result.terminated, result.failure, world.calls) == (False, True, "timeout", [])
+    assert (result.success, result.terminated, result.failure, world.calls) == (False, True, "gave_up", [])
 
 
 def test_who_looks_on_is_called_ten_times_a_second(world: World, demos: Path) -> None:
@@ -336,6 +336,7 @@ def test_what_rlbench_cannot_do_is_refused_in_one_sentence(world: World, demos: 
         (lambda: env.load_state(b""), "cannot save or load states"),
         (lambda: env.reset_to(b""), "cannot save or load states"),
         (env.swap_instruction, "take control=none or mask_text"),
+        (env.absent_instruction, "take control=none or mask_text"),
         (lambda: env.success_for("x"), "judges its own goal alone"),
     ):
         with pytest.raises(ConfigError, match=words):

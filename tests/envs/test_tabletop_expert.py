@@ -26,6 +26,7 @@ FLAGS = {  # (ignore_collisions, gripper_open) of each keyframe
     "put_two_in_drawer": [*_OPEN, _RISE, *_CARRY, _RISE, *_CARRY],
     "stack_four_blocks": [*_CARRY, _RISE, *_CARRY, _RISE, *_CARRY],
     "slide_block_to_target": [(False, True), (True, True), (True, True)],
+    "lift_by_relation": [(False, True), (True, False), (True, False)],
 }
 
 

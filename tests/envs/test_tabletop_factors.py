@@ -95,7 +95,7 @@ def test_layout_and_goal_stay_and_the_scene_differs(task: str, name: str) -> Non
         plain.begin(seed=seed)
         changed.begin(seed=seed)
         before, after = plain.episode.scenario, changed.episode.scenario
-        assert before == after
+        assert before == after or name == "unseen_relations", "the one factor of the goal itself"
         assert looks(plain) != looks(changed)
 
 

@@ -29,7 +29,9 @@ def env(request: pytest.FixtureRequest) -> Iterator[TabletopEnv]:
 def test_every_instance_is_a_node_whose_box_holds_what_is_seen_of_it(env: TabletopEnv) -> None:
     seen = env.reset(seed=11)
     nodes = {node.id: node for node in scene_nodes(env)}
-    assert set(nodes) == set(env.instance_names)
+    here = {number for number, name in env.instance_names.items() if name not in env.world.away}
+    assert set(nodes) == here
+    assert {int(number) for frame in seen.frames.values() for number in np.unique(frame.segmentation)} <= here
     assert (nodes[0].kind, nodes[1].kind) == ("surface", "gripper")
     assert all(node.color is not None for number, node in nodes.items() if number > 1)
     for frame in seen.frames.values():

@@ -75,8 +75,11 @@ class FakeEnv:
     def swap_instruction(self) -> str:
         return sentence(next(name for name in COLORS if name != self.target))
 
+    def absent_instruction(self) -> str:
+        return sentence("black")
+
     def success_for(self, instruction: str) -> bool:
-        if instruction not in map(sentence, COLORS):
+        if instruction not in map(sentence, (*COLORS, "black")):
             raise ConfigError(instruction)
         return self.held is not None and sentence(self.held) == instruction
 
@@ -95,7 +98,8 @@ class FakeEnv:
         truncated = self.steps >= self.step_limit and not success
         terminated = success or action.answer != "move"
         if (terminated or truncated) and not success:
-            failure = "wrong_object" if self.held else failure or "timeout"
+            gave_up = "gave_up" if action.answer != "move" else "timeout"
+            failure = "wrong_object" if self.held else failure or gave_up
         return StepResult(
             observation=self.observe(), success=success, terminated=terminated, truncated=truncated, failure=failure
         )

@@ -1,6 +1,7 @@
 """Demonstrations of a hand over coloured patches, and policies that know or do not know what was demonstrated."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,6 +64,8 @@ def episode(task: str, number: int, cameras: Sequence[str] = ("front",), alterna
 
     said = sentence(task, other)
     rival = Alternative(sentences=(said, f"please {said}"), action=target(task, number, other, 0))
+    # Asks for no keyframe, so an offline evaluation leaves it out.
+    gone = Alternative(sentences=(sentence(task, "absent"),), action=replace(rival.action, answer="absent"))
     return Episode(
         task=task,
         variation=number % 2,
@@ -71,7 +74,7 @@ def episode(task: str, number: int, cameras: Sequence[str] = ("front",), alterna
         seed=number,
         success=True,
         steps=[step(index) for index in range(7)],
-        alternatives=(rival,) if alternatives else (),
+        alternatives=(rival, gone) if alternatives else (),
     )
 
 

@@ -1,6 +1,7 @@
 """One episode: the loop, its controls, failure reasons, replay."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from vla3d.errors import ConfigError
 from vla3d.evaluation.controls import sentences
 from vla3d.evaluation.episode import EpisodeJob, Replay, recorded_actions, run_episode
 from vla3d.evaluation.results import EpisodeRecord
-from vla3d.policies.base import Policy
+from vla3d.policies.base import Policy, PolicyExplanation
 from vla3d.policies.scripted import ScriptedPolicy
 from vla3d.types import KeyframeAction, Observation
 
@@ -80,12 +81,54 @@ def test_masked_text_reaches_the_policy_and_is_lifted_again() -> None:
     [
         ({}, "timeout", None, 4),
         ({"position": np.array([5.0, 0, 0])}, "unreachable", None, 4),
-        ({"answer": "absent"}, "timeout", "absent", 1),
+        ({"answer": "absent"}, "gave_up", "absent", 1),
     ],
 )
 def test_failures_are_named(action: dict[str, Any], failure: str, answer: str | None, steps: int) -> None:
     record = run_episode(FakeEnv(), Fixed(**action), job(0))
     assert (record.success, record.failure, record.answer, len(record.actions)) == (False, failure, answer, steps)
+
+
+@pytest.mark.parametrize(
+    ("action", "success", "failure", "steps"),
+    [
+        ({"answer": "absent"}, True, None, 1),
+        ({"answer": "cannot"}, False, "gave_up", 1),
+        ({"answer": "done"}, False, "gave_up", 1),
+        ({}, False, "timeout", 4),
+        ({"position": np.array([5.0, 0, 0])}, False, "unreachable", 4),
+    ],
+)
+def test_to_what_is_absent_only_that_answer_is_right(
+    action: dict[str, Any], success: bool, failure: str | None, steps: int
+) -> None:
+    record = run_episode(FakeEnv(), Fixed(**action), job(0), "absent")
+    assert (record.success, record.failure, len(record.actions)) == (success, failure, steps)
+    assert record.shown == sentence("black") != record.instruction and not record.old_goal
+
+
+def test_reaching_any_goal_where_an_absent_one_was_asked_for_is_the_wrong_object() -> None:
+    for seed in SEEDS:
+        record = run_episode(FakeEnv(), Stubborn(), job(seed), "absent")
+        assert (record.success, record.old_goal, record.failure) == (False, True, "wrong_object")
+        assert len(record.actions) == 2, "the episode must end at the goal"
+
+
+class Sure(Obedient):
+    """Says how sure it is, another number at each decision."""
+
+    def reset(self, seed: int, expert: Any = None) -> None:
+        super().reset(seed, expert)
+        self.said = iter((0.75, 0.5))
+
+    def explain(self) -> PolicyExplanation:
+        return replace(super().explain(), absence=next(self.said))
+
+
+def test_what_the_policy_held_of_absence_at_its_first_decision_is_recorded() -> None:
+    assert run_episode(FakeEnv(), Sure(), job(0)).absence == 0.75
+    assert run_episode(FakeEnv(), Obedient(), job(0)).absence is None
+    assert run_episode(FakeEnv(), ScriptedPolicy(), job(0)).absence is None
 
 
 def test_an_environment_that_forgets_its_limit_is_stopped() -> None:

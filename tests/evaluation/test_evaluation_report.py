@@ -140,3 +140,10 @@ def test_unfinished_rollouts_are_refused(tmp_path: Path) -> None:
 
 def test_words_for_numbers() -> None:
     assert (percent(0.333), percent(1), interval_text([0.104, 0.7])) == ("33 %", "100 %", "10–70 %")
+
+
+def test_where_the_answer_is_the_success_the_page_says_so(tmp_path: Path) -> None:
+    shown = page(finished(tmp_path, [None, "gave_up", "wrong_object"], control="absent"))
+    assert "answered absent 1" in shown.text and "gave up 1" in shown.text and "share that answered absent" in shown.text
+    assert len(shown.classes("gave_up-fill")) == 2
+    assert "answered absent" not in page(finished(tmp_path / "plain", [None, "timeout"])).text

@@ -49,6 +49,22 @@ def test_records_come_back_exactly(tmp_path: Path) -> None:
     assert folder.read("lift", 3) == record(3)
 
 
+def test_a_record_from_before_absence_was_told_is_read(tmp_path: Path) -> None:
+    folder = RolloutFolder(tmp_path)
+    folder.write(record(0, absence=0.25))
+    assert folder.read("lift", 0) == record(0, absence=0.25)
+    path = folder.file("lift", 0, ".json")
+    stored = json.loads(path.read_text())
+    del stored["absence"]
+    path.write_text(json.dumps(stored))
+    assert folder.read("lift", 0) == record(0)
+    for change in ({"surprise": 1}, {"seed": None}):
+        wrong = {key: value for key, value in {**stored, **change}.items() if value is not None or key not in change}
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(DataError, match="expected exactly the keys"):
+            folder.read("lift", 0)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"task": "lift"}'])
 def test_damaged_records_name_the_file(tmp_path: Path, content: str) -> None:
     folder = RolloutFolder(tmp_path)
@@ -121,6 +137,14 @@ def test_swap_scores_the_old_goal_beside() -> None:
     assert summary["tasks"]["lift"]["old_goal"]["rate"] == 0.5
     assert summary["pooled"]["old_goal"]["successes"] == 1
     assert "old goal" in success_table(summary)
+
+
+def test_where_the_answer_is_the_success_the_table_says_so() -> None:
+    episodes = [record(0, True, old_goal=False, answer="absent"), record(1, False, failure="wrong_object")]
+    summary = summarise({"lift": episodes}, {**SETTINGS, "control": "absent"})
+    assert summary["tasks"]["lift"]["answers"] == {"absent": 1} and "old_goal" not in summary["pooled"]
+    assert "answered absent" in success_table(summary).splitlines()[0]
+    assert "answered absent" not in success_table(summarise({"lift": episodes}, SETTINGS))
 
 
 def test_table_is_aligned_and_complete() -> None:

@@ -17,6 +17,7 @@ from vla3d.envs.registration import BUILT_IN, find_task
 from vla3d.evaluation.episode import EpisodeJob, Replay, recorded_actions, run_episode
 from vla3d.policies.scripted import ScriptedPolicy
 from vla3d.seeding import scene_seed
+from vla3d.types import KeyframeAction, Observation
 
 
 @pytest.fixture(params=sorted(BUILT_IN))
@@ -44,6 +45,21 @@ def test_swap_counts_the_named_goal(env: Any, monkeypatch: pytest.MonkeyPatch) -
     assert (hearing.success, hearing.old_goal, hearing.failure) == (True, False, None)
     assert hearing.shown != hearing.instruction
     assert run_episode(env, ScriptedPolicy(), job(env)).failure == "wrong_object"
+
+
+def test_the_expert_says_what_is_absent_and_a_deaf_one_meddles_with_the_wrong_thing(env: Any) -> None:
+    record = run_episode(env, ScriptedPolicy(), job(env), "absent")
+    assert (record.success, record.failure, record.answer, len(record.actions)) == (True, None, "absent", 1)
+    assert record.shown != record.instruction and not record.old_goal
+    assert run_episode(env, Deaf(), job(env), "absent").failure == "wrong_object"
+
+
+class Deaf(ScriptedPolicy):
+    """Does what the episode asks for, whatever is said."""
+
+    def act(self, observation: Observation) -> KeyframeAction:
+        assert self._expert is not None
+        return self._expert.next_action()
 
 
 def test_replay_takes_the_same_course(env: Any) -> None:

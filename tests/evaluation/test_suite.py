@@ -22,7 +22,7 @@ from vla3d.evaluation.suite import row_config, run_suite
 from vla3d.evaluation.suite_config import Suite, SuiteRow
 from vla3d.evaluation.suite_report import change_to_first
 
-SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench")
+SUITES = ("tabletop8", "tabletop_colosseum", "tabletop_gembench", "tabletop_relations")
 ROWS = [
     {"name": "standard"},
     {"name": "dark", "group": "light", "factors": ["dark"]},

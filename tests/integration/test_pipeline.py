@@ -40,7 +40,7 @@ def test_demos_offer_what_training_needs(demos: Path) -> None:
         episode = dataset.read(ref)
         assert episode.success
         assert split_of(episode.seed) == "train"
-        assert len(episode.alternatives) == 2
+        assert [other.action.answer for other in episode.alternatives] == ["move", "move", "absent"]
         hover = episode.steps[episode.keyframe_indices[0]]
         assert hover.action is not None
         np.testing.assert_allclose(hover.observation.gripper_position, hover.action.position, atol=2e-3)

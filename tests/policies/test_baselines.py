@@ -73,6 +73,31 @@ def test_scripted_hands_on_the_expert() -> None:
     assert policy.explain() is None
 
 
+def test_scripted_asks_its_expert_what_is_absent_and_nothing_else() -> None:
+    class Knowing:
+        def next_action(self) -> KeyframeAction:
+            return KeyframeAction(position=np.ones(3), quaternion=np.array([0, 1.0, 0, 0]), gripper_open=True)
+
+        def is_absent(self, sentence: str) -> bool:
+            return "unicorn" in sentence
+
+    seen = Observation(
+        frames={},
+        instruction="lift the cube",
+        gripper_position=np.array([0.3, 0.0, 0.4]),
+        gripper_quaternion=np.array([0, 1.0, 0, 0]),
+        gripper_width=0.0,
+        gripper_open=False,
+        joint_positions=np.zeros(7),
+    )
+    policy = ScriptedPolicy()
+    policy.reset(0, Knowing())
+    assert policy.act(seen).answer == "move"
+    gone = policy.act(seen.with_instruction("lift the unicorn"))
+    assert gone.answer == "absent" and not gone.gripper_open
+    np.testing.assert_array_equal(gone.position, seen.gripper_position)
+
+
 def test_baselines_say_what_they_miss() -> None:
     with pytest.raises(ValueError, match=r"expert=env\.expert"):
         ScriptedPolicy().reset(0)

@@ -80,10 +80,17 @@ def split_demos(dataset: DemoSource, config: DemosConfig) -> DemoSplit:
     return DemoSplit(train=tuple(train), validation=tuple(validation))
 
 
-def sentences_of(dataset: DemoSource, refs: Sequence[EpisodeRef]) -> list[str]:
-    """Every sentence that asks for one of the episodes, sorted: what a tokenizer is trained on."""
+def sentences_of(dataset: DemoSource, refs: Sequence[EpisodeRef], *, answers: bool = False) -> list[str]:
+    """Every sentence that asks for one of the episodes or their alternatives, sorted: what a tokenizer is trained on.
+
+    Args:
+        dataset: where they lie.
+        refs: which episodes.
+        answers: whether alternatives count to which the right response is no motion but a terminal answer.
+    """
     infos = [dataset.info(ref) for ref in refs]
-    others = (sentence for info in infos for other in info.alternatives for sentence in other.sentences)
+    alternatives = (other for info in infos for other in info.alternatives if answers or other.action.answer == "move")
+    others = (sentence for other in alternatives for sentence in other.sentences)
     return sorted({*others, *(sentence for info in infos for sentence in (info.instruction, *info.paraphrases))})
 
 

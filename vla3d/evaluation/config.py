@@ -7,8 +7,9 @@ from typing import Any
 
 from vla3d.errors import ConfigError, unknown_name
 
-CONTROLS: tuple[str, ...] = ("none", "swap", "mask_text")
-"""``none``: the episode's own sentence. ``swap``: it names another object that is present. ``mask_text``: no sentence."""
+CONTROLS: tuple[str, ...] = ("none", "swap", "mask_text", "absent")
+"""``none``: the episode's own sentence. ``swap``: it names another object that is present. ``mask_text``: no sentence.
+``absent``: it names something that is not there."""
 
 VIDEO_WORDS: tuple[str, ...] = ("all", "failures", "none")
 

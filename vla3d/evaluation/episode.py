@@ -115,7 +115,8 @@ def run_episode(
 ) -> EpisodeRecord:
     """Run one episode to its end.
 
-    Under ``swap`` it ends as soon as the named goal or the old one is reached, whichever comes first.
+    Under ``swap`` it ends as soon as the named goal or the old one is reached, whichever comes first; under ``absent`` at the
+    policy's answer, or as soon as any goal is reached.
 
     Args:
         env: environment of the job's task; it is reset here.
@@ -145,6 +146,7 @@ def run_episode(
         failure=course.failure(),
         answer=course.answer,
         actions=tuple(course.actions),
+        absence=course.absence,
         decision_seconds=course.thinking / max(1, len(course.actions)),
         seconds=time.perf_counter() - started,
     )
@@ -171,9 +173,10 @@ class _Course:
         self.success = False
         self.old_goal = False
         self.answer: str | None = None
+        self.absence: float | None = None
         self.actions: list[ActionRecord] = []
         self.thinking = 0.0
-        self._swapped = said.scored != said.own
+        self._swapped = said.scored != said.own and not said.absent
         self._goal_reached = False
         self._reasons: list[str] = []
 
@@ -186,7 +189,9 @@ class _Course:
             started = time.perf_counter()
             action = policy.act(self.seen)
             self.thinking += time.perf_counter() - started
-            explanation = policy.explain() if self.watchers else None
+            explanation = policy.explain() if self.watchers or not self.actions else None
+            if explanation is not None and not self.actions:
+                self.absence = explanation.absence
             for watcher in self.watchers:
                 watcher.decided(self.seen, action, explanation)
             result = self.env.step(action, self._tick if any(w.every_tick for w in self.watchers) else None)
@@ -197,11 +202,11 @@ class _Course:
         """Why the episode failed, None when it did not."""
         if self.success:
             return None
+        if self._goal_reached and (self._swapped or self.said.absent):
+            # An end before the step limit without a terminal answer means that some goal was reached, and it was not asked for.
+            return "wrong_object"
         if self._swapped:
-            # The environment judges objects by the goal that was not asked for; an end before the step limit without a
-            # terminal answer means that some goal was reached, and it was not the named one.
-            if self._goal_reached:
-                return "wrong_object"
+            # The environment judges objects by the goal that was not asked for.
             self._reasons = [reason for reason in self._reasons if reason != "wrong_object"]
         return self._reasons[-1] if self._reasons else "timeout"
 
@@ -209,7 +214,7 @@ class _Course:
         """Take in one result; returns whether the episode is over."""
         self.answer = None if action.answer == "move" else action.answer
         self.old_goal = bool(result.success)
-        self.success = self.env.success_for(self.said.scored) if self._swapped else self.old_goal
+        self.success = self._succeeded(self.old_goal)
         self._goal_reached = self.old_goal or (result.terminated and self.answer is None)
         over = self.success or self.old_goal or result.terminated or result.truncated
         # At the end the result tells why the episode failed, and what became of the last motion is in its info.
@@ -221,6 +226,12 @@ class _Course:
         for watcher in self.watchers:
             watcher.carried_out(self.seen, motion)
         return over
+
+    def _succeeded(self, own_goal: bool) -> bool:
+        """Whether what the scored sentence asks for was done."""
+        if self.said.absent:
+            return self.answer == "absent"
+        return self.env.success_for(self.said.scored) if self._swapped else own_goal
 
     def _tick(self) -> None:
         observation, seconds = self._shown(self.env.observe()), self.env.time

@@ -37,7 +37,11 @@ _GAP = 12
 _ROWS = (126, 384)  # tops of the two rows of tiles
 _ACTION_TOP = 620
 _LOOKS = ("FIRST LOOK  the whole workspace", "SECOND LOOK  zoomed in")
-_CONTROL_NOTES = {"swap": "control: sentence swapped", "mask_text": "control: text masked"}
+_CONTROL_NOTES = {
+    "swap": "control: sentence swapped",
+    "mask_text": "control: text masked",
+    "absent": "control: asks for what is absent",
+}
 
 
 @dataclass(kw_only=True)
@@ -237,7 +241,7 @@ def mark_peak(tile: Image.Image, heat: np.ndarray) -> None:
 def outcome_text(record: EpisodeRecord) -> tuple[str, tuple[int, int, int], tuple[int, int, int]]:
     """Words and colours of the banner at the end."""
     if record.success:
-        return "SUCCESS", GOOD, TEXT
+        return ("SUCCESS" if record.answer is None else f"SUCCESS  ·  answered {record.answer}"), GOOD, TEXT
     return f"FAILURE  ·  {(record.failure or 'unknown').replace('_', ' ')}", BAD, TEXT
 
 

@@ -102,11 +102,12 @@ class Questions:
 
     def _other_goal(self, info: EpisodeInfo, sample: KeyframeSample) -> tuple[str, KeyframeAction | None]:
         """A sentence of the next of the scene's goals, and the keyframe it asks for here where that was recorded."""
-        here = [other for other in info.alternatives if other.keyframe == sample.keyframe]
+        others = [other for other in info.alternatives if other.action.answer == "move"]  # the rest ask for no keyframe
+        here = [other for other in others if other.keyframe == sample.keyframe]
         goals: list[tuple[str, KeyframeAction | None]] = [(info.instruction, None)]
         goals += [(other.sentences[0], other.action) for other in here]
         if not here:  # later keyframes: any goal of this scene, then of the task's other scenes
-            goals += [(other.sentences[0], None) for other in info.alternatives]
+            goals += [(other.sentences[0], None) for other in others]
             goals += [(sentence, None) for sentence in self._instructions[info.ref.task]]
         own = next(index for index, (sentence, _) in enumerate(goals) if sentence == sample.paraphrases[0])
         for sentence, action in (*goals[own + 1 :], *goals[:own]):

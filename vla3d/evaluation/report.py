@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from vla3d.envs.base import FAILURES
 from vla3d.errors import DataError
-from vla3d.evaluation.controls import DESCRIPTIONS
+from vla3d.evaluation.controls import DESCRIPTIONS, SUCCESS_WORDS
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
 
 _MEGABYTE = 1 << 20
@@ -62,12 +62,13 @@ def write_report(folder: Path, *, compare: Sequence[Path] = (), megabytes: float
     """
     store = RolloutFolder(folder)
     summary = store.summary()
+    word = SUCCESS_WORDS.get(summary["control"], "success")
     strips, videos = _Budget(int(megabytes * _MEGABYTE)), _Budget(int(megabytes * _MEGABYTE))
     tasks = [
         {
             "name": name,
             "part": part,
-            "outcomes": _outcomes([part]),
+            "outcomes": _outcomes([part], word),
             "episodes": [_episode(store, name, index, strips, videos) for index in range(part["episodes"])],
         }
         for name, part in summary["tasks"].items()
@@ -79,7 +80,8 @@ def write_report(folder: Path, *, compare: Sequence[Path] = (), megabytes: float
     page = template("report.html.j2").render(
         summary=summary,
         run={**_column(summary), "policy": summary["policy"], "control": summary["control"], "tasks": tasks},
-        outcomes=_outcomes(list(summary["tasks"].values())),
+        outcomes=_outcomes(list(summary["tasks"].values()), word),
+        success=word,
         answers=sorted(answers.items()),
         columns=columns,
         rows=rows,
@@ -122,8 +124,8 @@ def _link(store: RolloutFolder, path: Path) -> str | None:
     return path.relative_to(store.path).as_posix() if path.exists() else None
 
 
-def _outcomes(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Successes, then every failure reason that occurs, in a fixed order."""
+def _outcomes(parts: Sequence[Mapping[str, Any]], success: str) -> list[dict[str, Any]]:
+    """Successes, called so, then every failure reason that occurs, in a fixed order."""
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part["failures"])
@@ -133,7 +135,7 @@ def _outcomes(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name in names
     ]
     successes = sum(part["successes"] for part in parts)
-    return [*([{"label": "success", "count": successes, "css": "success-fill"}] if successes else []), *failures]
+    return [*([{"label": success, "count": successes, "css": "success-fill"}] if successes else []), *failures]
 
 
 def _column(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,13 +56,16 @@ class EpisodeRecord:
         variation: variation of the task.
         instruction: the episode's own sentence.
         shown: what the policy read; empty when its text was masked.
-        success: whether the goal that counts was reached (the named one when the sentence was swapped).
-        old_goal: whether the episode's own goal was reached; differs from ``success`` only under ``swap``.
+        success: whether the goal that counts was reached (the named one when the sentence was swapped), or the policy answered
+            ``absent`` when the sentence asked for something that was not there.
+        old_goal: whether the episode's own goal was reached; differs from ``success`` only under ``swap`` and ``absent``.
         failure: why the episode failed; None on success.
         answer: the terminal answer that ended it (``absent``, ``cannot``, ``done``), or None.
         actions: every decision.
         decision_seconds: mean wall time of one decision.
         seconds: wall time of the episode.
+        absence: how probable the policy held it at its first decision that what the sentence asks for is not there; None where
+            it did not tell.
     """
 
     task: str
@@ -78,6 +81,7 @@ class EpisodeRecord:
     actions: tuple[ActionRecord, ...]
     decision_seconds: float
     seconds: float
+    absence: float | None = None
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -85,15 +89,16 @@ class EpisodeRecord:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote.
+        """Read what ``to_json`` wrote, or an older version of it did.
 
         Raises:
             ValueError: when it is something else.
         """
         stored = json.loads(text)
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(stored, dict) or stored.keys() != expected:
-            raise ValueError(f"expected exactly the keys {', '.join(sorted(expected))}")
+        known = {field.name for field in fields(cls)}
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not isinstance(stored, dict) or not needed <= stored.keys() <= known:
+            raise ValueError(f"expected exactly the keys {', '.join(sorted(known))}")
         actions = tuple(
             ActionRecord(**{**action, "position": tuple(action["position"]), "quaternion": tuple(action["quaternion"])})
             for action in stored["actions"]

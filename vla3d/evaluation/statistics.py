@@ -1,7 +1,7 @@
-"""Success rates and medians with their uncertainty."""
+"""Success rates, medians and areas under a curve with their uncertainty."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,16 @@ def wilson_interval(successes: int, episodes: int, z: float = Z_95) -> Interval:
         raise ValueError(f"wilson_interval: got z={z}, expected a positive finite quantile; 95 % is {Z_95:.4f}.")
     if episodes == 0:
         return Interval(0.0, 1.0)
-    rate = successes / episodes
-    weight = z * z / episodes
+    return _wilson(successes / episodes, episodes, z)
+
+
+def _wilson(rate: float, trials: int, z: float) -> Interval:
+    weight = z * z / trials
     center = (rate + weight / 2) / (1 + weight)
-    half = z * math.sqrt(rate * (1 - rate) / episodes + weight / (4 * episodes)) / (1 + weight)
-    # The exact ends at 0 and n successes are 0 and 1; rounding may miss them by an ulp.
-    low = 0.0 if successes == 0 else max(0.0, center - half)
-    high = 1.0 if successes == episodes else min(1.0, center + half)
+    half = z * math.sqrt(rate * (1 - rate) / trials + weight / (4 * trials)) / (1 + weight)
+    # The exact ends at rates of 0 and 1 are 0 and 1; rounding may miss them by an ulp.
+    low = 0.0 if rate == 0 else max(0.0, center - half)
+    high = 1.0 if rate == 1 else min(1.0, center + half)
     return Interval(low, high)
 
 
@@ -118,3 +121,50 @@ def bootstrap_median_interval(
         medians.append((ordered[lower] + ordered[upper]) / 2)
     low, high = np.percentile(np.concatenate(medians), (2.5, 97.5))
     return float(low), float(high)
+
+
+_NO_VARIANCE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auroc:
+    """How well a score tells positives from negatives: the area under the receiver operating characteristic.
+
+    Attributes:
+        area: probability that a positive scores higher than a negative; ties count half.
+        interval: 95 % interval.
+    """
+
+    area: float
+    interval: Interval
+
+
+def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Auroc:
+    """Area under the ROC curve (the Mann-Whitney statistic) with DeLong's interval (DeLong et al. 1988).
+
+    The variance is that of each positive's share of beaten negatives, and of each negative's share of higher positives. Where
+    that is 0 (complete separation, or a single score on a side) it says nothing; the interval then is Wilson's for as many
+    trials as the smaller side has scores, since no variance exceeds ``area (1 - area) / min(m, n)`` (Birnbaum and Klose 1957).
+
+    Args:
+        positives: scores of those that should score high.
+        negatives: scores of those that should score low.
+
+    Raises:
+        ValueError: a side without scores, or a score that is not a number.
+    """
+    high, low = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
+    if not (high.ndim == low.ndim == 1 and len(high) and len(low)) or np.isnan(high).any() or np.isnan(low).any():
+        raise ValueError(
+            f"auroc: got {high.shape} positives and {low.shape} negatives, expected two lists of numbers, none empty."
+        )
+    ordered_low, ordered_high = np.sort(low), np.sort(high)
+    beaten = (np.searchsorted(ordered_low, high, "left") + np.searchsorted(ordered_low, high, "right")) / (2 * len(low))
+    higher = 1 - (np.searchsorted(ordered_high, low, "left") + np.searchsorted(ordered_high, low, "right")) / (2 * len(high))
+    area = float(beaten.mean())
+    fewest = min(len(high), len(low))
+    variance = 0.0 if fewest == 1 else float(beaten.var(ddof=1) / len(high) + higher.var(ddof=1) / len(low))
+    if variance < _NO_VARIANCE:
+        return Auroc(area=area, interval=_wilson(area, fewest, Z_95))
+    half = Z_95 * math.sqrt(variance)
+    return Auroc(area=area, interval=Interval(max(0.0, area - half), min(1.0, area + half)))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vla3d.evaluation.controls import SUCCESS_WORDS
 from vla3d.evaluation.repeats import in_percent, repeat_means, spread, task_means
 from vla3d.evaluation.results import EpisodeRecord
 from vla3d.evaluation.statistics import SuccessRate, pooled
@@ -86,7 +87,7 @@ def success_table(summary: Mapping[str, Any]) -> str:
     swapped, repeated = summary["control"] == "swap", "repeats" in summary
     header = [
         "task",
-        "success",
+        SUCCESS_WORDS.get(summary["control"], "success"),
         "rate",
         "95 % interval",
         *(["repeats"] if repeated else []),

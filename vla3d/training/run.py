@@ -58,7 +58,8 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
     check_folder(config.out, config.resume)  # the trainer would refuse it too, but only after the demos were loaded
     dataset = open_demos(config.data, on_corrupt=config.demos.on_corrupt, keyframe_rule=config.demos.keyframe_rule)
     split = split_demos(dataset, config.demos)
-    policy = cls.from_config(config.policy_config, sentences=sentences_of(dataset, split.train), seed=config.trainer.seed)
+    sentences = sentences_of(dataset, split.train, answers=config.demos.answers)
+    policy = cls.from_config(config.policy_config, sentences=sentences, seed=config.trainer.seed)
     train_data = _load(dataset, split.train, config.demos, policy, "loading demos")
     decision_points = replace(config.demos, stride=0)
     held_out = _load(dataset, split.validation, decision_points, policy, "loading held-out demos") if split.validation else None

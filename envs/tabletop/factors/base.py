@@ -18,6 +18,9 @@ class Change:
     unseen_sentences: bool = False
     """Whether the episode is asked for in sentences that no demonstration uses."""
 
+    unseen_variations: bool = False
+    """Whether the episode asks for what no demonstration asks for."""
+
     def edit(self, spec: mujoco.MjSpec) -> None:
         """Change the scene before it is compiled; the task's bodies are in it."""
 

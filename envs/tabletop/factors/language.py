@@ -1,4 +1,4 @@
-"""Factors of the sentence: other wordings, and names of colours that were never said."""
+"""Factors of the sentence: other wordings, names of colours that were never said, and compositions of words that never met."""
 
 import re
 from collections.abc import Mapping
@@ -29,6 +29,25 @@ class TaskVariations(Factor):
 
 class _Unheard(Change):
     unseen_sentences = True
+
+
+class UnseenRelations(Factor):
+    """Sides and anchors that no demonstration joins, each of them known from others."""
+
+    name = "unseen_relations"
+    label = "unseen relations"
+
+    def applies_to(self, task: TabletopTask) -> bool:
+        """Whether the task holds some out."""
+        return bool(task.variations(unseen=True))
+
+    def draw(self, rng: np.random.Generator, task: TabletopTask) -> Change:
+        """Nothing is drawn: the episode draws its variation."""
+        return _Unjoined()
+
+
+class _Unjoined(Change):
+    unseen_variations = True
 
 
 class UnseenColors(Factor):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vla3d.envs.base import FactorDoesNotApplyError
 from vla3d.envs.tabletop.factors.base import Factor
 from vla3d.envs.tabletop.factors.instances import UnseenDrawers, UnseenHandles, UnseenShapes
-from vla3d.envs.tabletop.factors.language import TaskVariations, UnseenColors
+from vla3d.envs.tabletop.factors.language import TaskVariations, UnseenColors, UnseenRelations
 from vla3d.envs.tabletop.factors.objects import Color, Friction, Mass, Size, Texture
 from vla3d.envs.tabletop.factors.surroundings import (
     BackgroundTexture,
@@ -26,6 +26,7 @@ FACTORS: dict[str, Factor] = {
         UnseenHandles(),
         UnseenDrawers(),
         UnseenColors(),
+        UnseenRelations(),
         Size("manipulated"),
         Size("receiving"),
         Color("manipulated"),

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mujoco
@@ -94,6 +95,13 @@ class TabletopTask(ABC):
         """One variation for each colour that can be named."""
         return len(COLOR_NAMES)
 
+    def variations(self, unseen: bool = False) -> Sequence[int]:
+        """Those that episodes draw: what demonstrations ask for, or ``unseen`` ones, which are for the suites alone.
+
+        Unless overridden: all of them, and none that is unseen.
+        """
+        return range(0 if unseen else self.num_variations)
+
     @property
     def step_limit(self) -> int:
         """Decisions allowed: twice the expert's, at most ``MAX_STEPS``."""
@@ -115,6 +123,25 @@ class TabletopTask(ABC):
     def variation_of(self, scenario: Scenario, candidate: int) -> int:
         """The variation whose sentences name a candidate: the inverse of ``candidate``."""
         return scenario.colors[candidate]
+
+    def absent_variations(self, scenario: Scenario, unseen: bool = False) -> Sequence[int]:
+        """Variations whose sentences ask for something that is not there; empty where everything that can be said is.
+
+        Unless overridden: those without a candidate that differ from the episode's own sentence in the fewest words, so that
+        all but one of the things they name are there.
+
+        Args:
+            scenario: the episode's.
+            unseen: which variations to choose from.
+        """
+        words = self.fill(self.templates[0], scenario.variation).split()
+        changed: dict[int, list[int]] = {}
+        for variation in self.variations(unseen):
+            if self.candidate(scenario, variation) is None:
+                others = self.fill(self.templates[0], variation).split()
+                count = sum(word != other for word, other in zip_longest(words, others))
+                changed.setdefault(count, []).append(variation)
+        return changed[min(changed)] if changed else []
 
     def rivals(self, world: World, scenario: Scenario) -> Sequence[int]:
         """Other candidates that what was done so far serves as well as the goal: demos then also hold the way to them.
