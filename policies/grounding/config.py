@@ -49,7 +49,9 @@ class GraphRouteConfig:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"policy.graph.{name}: got {getattr(self, name)!r}, expected true or false.")
         if not isinstance(self.pretrained, str):
-            raise ConfigError(f"policy.graph.pretrained: got {self.pretrained!r}, expected a folder, or an empty text for none.")
+            raise ConfigError(
+                f"policy.graph.pretrained: got {self.pretrained!r}, expected a folder, or an empty text for none."
+            )
         for name, most in (("reach", float("inf")), ("weight", float("inf")), ("dropout", 1.0)):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < most:

@@ -3,11 +3,37 @@
 import numpy as np
 import torch
 
-from vla3d.errors import ConfigError
+from vla3d.errors import ConfigError, unknown_name
+from vla3d.policies.base import GRAPH_CONTROLS
 from vla3d.policies.grounding.grounder import Grounding
 from vla3d.policies.grounding.scenes import SeenScenes
 from vla3d.policies.grounding.targets import target_slots
 from vla3d.types import Expert
+
+
+def controlled(
+    control: str, grounding: Grounding, scenes: SeenScenes, *, seed: int, expert: Expert | None, reach: float
+) -> Grounding:
+    """What is taken for grounded under a control.
+
+    Args:
+        control: one of ``vla3d.policies.base.GRAPH_CONTROLS``.
+        grounding: what was grounded.
+        scenes: where.
+        seed: of the episode, for ``shuffled``.
+        expert: the episode's, for ``oracle``.
+        reach: see `GraphRouteConfig.reach`.
+
+    Raises:
+        ConfigError: an unknown control, or ``oracle`` without an expert.
+    """
+    if control not in GRAPH_CONTROLS:
+        raise unknown_name("graph control", control, GRAPH_CONTROLS)
+    if control == "empty":
+        return emptied(grounding)
+    if control == "shuffled":
+        return shuffled(grounding, scenes, seed)
+    return oracle(scenes, expert, reach) if control == "oracle" else grounding
 
 
 def emptied(grounding: Grounding) -> Grounding:

@@ -41,6 +41,11 @@ class Grounding:
         one_hot = nn.functional.one_hot(slots.clamp(min=0), things + 1).float() * (slots >= 0)[:, None]
         return cls(things=one_hot[:, :-1], nothing=one_hot[:, -1])
 
+    @property
+    def total(self) -> Float[Tensor, " B"]:
+        """1 where a scene was looked at, up to rounding, else 0."""
+        return self.things.sum(dim=1) + self.nothing
+
     def detached(self) -> Self:
         """The same without gradients."""
         return type(self)(things=self.things.detach(), nothing=self.nothing.detach())

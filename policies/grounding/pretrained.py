@@ -27,7 +27,9 @@ def pretrained_grounder(directory: Path | str) -> Grounder:
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"The weights {path} cannot be read ({error}); pre-train again or take another folder.") from error
+        raise CheckpointError(
+            f"The weights {path} cannot be read ({error}); pre-train again or take another folder."
+        ) from error
     weights = {
         own + key.removeprefix(theirs): value
         for theirs, own in _PREFIXES.items()
@@ -41,7 +43,7 @@ def pretrained_grounder(directory: Path | str) -> Grounder:
     lacking = [name for name in lacking if name not in ("nothing", "nothing_bias")]
     if lacking or surplus:
         raise CheckpointError(
-            f"The weights {path} do not fit the configuration beside them: {len(lacking)} are missing and {len(surplus)} are too "
-            f"many, the first is {(*lacking, *surplus)[0]!r}."
+            f"The weights {path} do not fit the configuration beside them: {len(lacking)} are missing and {len(surplus)} are "
+            f"too many, the first is {(*lacking, *surplus)[0]!r}."
         )
     return grounder

@@ -13,9 +13,7 @@ from vla3d.views.view_set import ViewSet
 _GRAZE = 1e-4
 
 
-def box_shadows(
-    boxes: BoxTensors, to_view: SimilarityTransform, views: ViewSet, resolution: int
-) -> Bool[Tensor, "B V N R R"]:
+def box_shadows(boxes: BoxTensors, to_view: SimilarityTransform, views: ViewSet, resolution: int) -> Bool[Tensor, "B V N R R"]:
     """Which pixels' rays meet each box.
 
     A ray of an orthographic view is a whole line, and an orthographic picture of a box is the sum of the pictures of its three

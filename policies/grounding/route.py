@@ -15,7 +15,8 @@ from vla3d.policies.grounding.prior import PriorEmbedding, box_prior
 from vla3d.policies.grounding.scenes import SeenScenes
 from vla3d.views.view_set import ViewSet
 
-TOKENIZER_FOLDER = "grounder"
+GROUNDER_FOLDER = "grounder"
+"""Within a policy's: the tokenizer of the grounder."""
 
 
 class GraphRoute(nn.Module):

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from vla3d.policies.grounding.grounder import Grounding
 from vla3d.policies.grounding.scenes import SeenScenes
 from vla3d.scene_graphs.objectives.masking import masked_cross_entropy
 
@@ -28,7 +29,8 @@ def grounding_loss(logits: Float[Tensor, "B S"], slots: Int64[Tensor, " B"]) -> 
     return masked_cross_entropy(logits, slots.clamp(min=0), slots >= 0)
 
 
-def grounding_accuracy(logits: Float[Tensor, "B S"], slots: Int64[Tensor, " B"]) -> float | None:
+def grounding_accuracy(grounding: Grounding, slots: Int64[Tensor, " B"]) -> float | None:
     """Share of the rows that count whose likeliest slot is the one that is meant; None where no row counts."""
     counted = slots >= 0
-    return float((logits.argmax(dim=1) == slots)[counted].float().mean()) if bool(counted.any()) else None
+    likeliest = torch.cat([grounding.things, grounding.nothing[:, None]], dim=1).argmax(dim=1)
+    return float((likeliest == slots)[counted].float().mean()) if bool(counted.any()) else None

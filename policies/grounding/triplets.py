@@ -54,7 +54,7 @@ def _words(node: SceneNode) -> frozenset[str]:
 
 def spaced(text: str) -> str:
     """A sentence as lower-case words between single spaces, one before the first and one after the last too."""
-    return f" {' '.join(re.findall(r'[^\W_]+', text.lower()))} "
+    return " ".join(["", *re.findall(r"[^\W_]+", text.lower()), ""])
 
 
 def prompt(said: str, triplets: Sequence[Triplet], most: int, fits: Callable[[str], bool]) -> str:

@@ -98,7 +98,9 @@ def check_hints_reach_views(backbone: ViewBackbone, probe: Probe) -> None:
         features[0, 0, 0, 0] = -backbone.view_features(views)[0, 0, 0, 0]
     hinted = _run(backbone, views, text, proprio, features)
     if _difference(without.grid[:, -1], hinted.grid[:, -1]) < probe.changed:
-        raise ContractViolation("The tokens of the last view do not depend on a hint: it must be there before views are joined.")
+        raise ContractViolation(
+            "The tokens of the last view do not depend on a hint, which must be there before views are joined."
+        )
 
 
 def check_padding_never_leaks(backbone: ViewBackbone, probe: Probe) -> None:

@@ -60,6 +60,7 @@ def rollout(config: RolloutConfig) -> Path:
 
     evaluation = evaluate(_with_policy_directory(config))
     control = "" if config.control == "none" else f", control {config.control}"
+    control += "" if config.graph == "none" else f", graph {config.graph}"
     print(f"\n{evaluation.summary['policy']}{control}\n{success_table(evaluation.summary)}")
     if evaluation.other_course:
         print(
