@@ -47,12 +47,12 @@ def corners(boxes: BoxTensors) -> Tensor:
     return (unit * boxes.size[:, :, None]) @ boxes.rotation.transpose(-1, -2) + boxes.center[:, :, None]
 
 
-def points_on_rays(to_view: SimilarityTransform, count: int = 200) -> Tensor:
-    """World points, close together, on the line that each view's pixel centres see: (B, V, R * R, count, 3)."""
+def points_on_rays(to_view: SimilarityTransform, axes: Tensor, count: int = 600) -> Tensor:
+    """World points, close together, on the lines that a view's pixel centres see: (B, R * R, count, 3)."""
     at = (torch.arange(SIZE) + 0.5) * 2 / SIZE - 1
     down, right = (grid.reshape(-1, 1, 1) for grid in torch.meshgrid(at, at, indexing="ij"))
     along = torch.linspace(-4, 4, count)[:, None]
-    points = torch.stack([right * axes[0] + down * axes[1] + along * axes[2] for axes in VIEWS.axes()])
+    points = right * axes[0] + down * axes[1] + along * axes[2]
     return to_view.inverse().apply(points[None].expand(2, *points.shape))
 
 
@@ -60,19 +60,21 @@ def points_on_rays(to_view: SimilarityTransform, count: int = 200) -> Tensor:
 def test_a_box_is_drawn_where_points_of_it_are_seen(to_view: SimilarityTransform) -> None:
     boxes = random_boxes(1)
     shadows = box_shadows(boxes, to_view, VIEWS, SIZE)
-    points = points_on_rays(to_view)
+    met = torch.zeros_like(shadows)
     row, column = torch.arange(SIZE**2) // SIZE, torch.arange(SIZE**2) % SIZE
-    for view in range(len(VIEWS)):
-        pixels = project_to_views(to_view.apply(points[:, view, :, :2]).flatten(1, 2), VIEWS, SIZE)[:, :, view]
+    for view, axes in enumerate(VIEWS.axes()):
+        points = points_on_rays(to_view, axes)
+        pixels = project_to_views(to_view.apply(points[:, :, :2]).flatten(1, 2), VIEWS, SIZE)[:, :, view]
         centers = torch.stack([column, row], -1).repeat_interleave(2, dim=0).expand(2, -1, 2) + 0.5
         torch.testing.assert_close(pixels, centers, atol=1e-3, rtol=0)
-    local = (points[:, :, None] - boxes.center[:, None, :, None, None]) @ boxes.rotation[:, None, :, None]
-    met = (local.abs() <= boxes.size[:, None, :, None, None] / 2).all(-1).any(-1).unflatten(-1, (SIZE, SIZE))
+        local = (points[:, None] - boxes.center[:, :, None, None]) @ boxes.rotation[:, :, None]
+        inside = (local.abs() <= boxes.size[:, :, None, None] / 2).all(-1)
+        met[:, view] = inside.any(-1).unflatten(-1, (SIZE, SIZE))
     reached = reaches_cube(boxes, to_view)
     assert not (met & reached & ~shadows).any()
     assert not (shadows & ~reached).any()
     # A ray that cuts a corner may pass between the points.
-    assert (shadows & ~met).float().mean() < 0.02 * shadows.float().mean()
+    assert (shadows & ~met).float().mean() < 0.04 * shadows.float().mean()
 
 
 def reaches_cube(boxes: BoxTensors, to_view: SimilarityTransform) -> Tensor:
@@ -93,7 +95,7 @@ def test_an_upright_box_fills_its_rectangle() -> None:
     prior = box_prior(boxes, torch.tensor([[0.7]]), TO_CUBE, ViewSet.from_names(("top",)), SIZE)[0, 0]
     # The cube is 0.8 m wide: 0.4 m is half of the 32 pixels, 0.2 m a quarter.
     assert torch.equal(prior > 0, torch.nn.functional.pad(torch.ones(16, 8), (12, 12, 8, 8)) > 0)
-    assert set(prior.unique().tolist()) == {0.0, pytest.approx(0.7)}
+    assert torch.equal(prior.unique(), torch.tensor([0.0, 0.7]))
 
 
 def test_the_largest_weight_wins_and_the_order_of_boxes_does_not_matter() -> None:
@@ -147,7 +149,9 @@ def test_boxes_move_as_the_points_in_them() -> None:
 
 
 def test_the_nearest_box_within_reach() -> None:
-    boxes = BoxTensors.of([OrientedBox.upright((0.0, y, 0.0), (0.1, 0.1, 0.1), yaw) for y, yaw in ((0, 0), (0.3, 0.5), (0.3, 0))])
+    boxes = BoxTensors.of(
+        [OrientedBox.upright((0.0, y, 0.0), (0.1, 0.1, 0.1), yaw) for y, yaw in ((0, 0), (0.3, 0.5), (0.3, 0))]
+    )
     boxes = BoxTensors(**{key: value.expand(5, *value.shape[1:]) for key, value in vars(boxes).items()})
     points = torch.tensor([[0.0, 0.0, 0.12], [0.0, 0.3, 0.0], [0.0, 0.0, 0.3], [0.05, 0.0, 0.0], [0.0, 0.0, 0.12]])
     torch.testing.assert_close(boxes.distances(points)[:, 0], torch.tensor([0.07, 0.25, 0.25, 0.0, 0.07]))

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 from test_bridgevla import generator, small_config
-from toy_scenes import toy_sample, toy_sentences
 from torch import Tensor
+from toy_scenes import toy_sample, toy_sentences
 
 from vla3d.geometry.transforms import SimilarityTransform
 from vla3d.policies.bridgevla import BridgeVLA, BridgeVLAConfig
