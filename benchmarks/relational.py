@@ -4,9 +4,9 @@
     python benchmarks/relational.py --seeds 0 --set policy.graph.pretrained=runs/pretrain/checkpoints/best/policy
     python benchmarks/relational.py --seeds 0 --task pick_and_lift --parts trained      # another task, which has no relations
 
-Two policies are trained on the same demonstrations: with the graph and without. Both are run on relations of the training set and
-on those held out (factor ``unseen_relations``), and where the sentence asks for what is not there (control ``absent``); the one
-with the graph also with nothing grounded, with another thing grounded, and with what the expert would act on.
+Two policies are trained on the same demonstrations: with the graph and without. Both are run on relations of the training set
+and on those held out (factor ``unseen_relations``), and where the sentence asks for what is not there (control ``absent``); the
+one with the graph also with nothing grounded, with another thing grounded, and with what the expert would act on.
 Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
 Every run lies under ``--out`` and goes on where it was stopped, row by row; the same command prints the same table again.
 """

@@ -9,8 +9,8 @@ from jaxtyping import Float32
 from vla3d.types import Answer, Expert, KeyframeAction, Observation
 
 GRAPH_CONTROLS: tuple[str, ...] = ("none", "empty", "shuffled", "oracle")
-"""What may be done to what a policy takes from its scene graph. ``none``: nothing. ``empty``: nothing is grounded. ``shuffled``:
-every probability is another thing's. ``oracle``: all is on the thing that the privileged expert would act on next."""
+"""What may be done to what a policy takes from its scene graph. ``none``: nothing. ``empty``: nothing is grounded.
+``shuffled``: every probability is another thing's. ``oracle``: all is on what the privileged expert would act on next."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -45,8 +45,8 @@ def augment(
     quaternion = matrix_to_quaternion(rotation @ quaternion_to_matrix(batch.quaternion))
     scenes = batch.scenes
     if scenes is not None:
-        # Boxes go where their points go. What the graph says stays as it was seen: the sentence was said of that scene, and what
-        # is left of something as seen from the robot may be in front of it in the turned one.
+        # Boxes go where their points go. What the graph says stays as it was seen: the sentence was said of that scene, and
+        # what is left of something as seen from the robot may be in front of it in the turned one.
         scenes = replace(scenes, boxes=scenes.boxes.moved(rotation, batch.position, position))
     return replace(batch, points=points, position=position, quaternion=quaternion, scenes=scenes)
 

@@ -119,8 +119,8 @@ class RolloutConfig:
             raise unknown_name("graph control", self.graph, GRAPH_CONTROLS)
         if self.graph == "oracle" and self.control in ("swap", "absent"):
             raise ConfigError(
-                f"graph=oracle: got control={self.control}, expected none or mask_text; the expert knows what the episode's own "
-                "sentence means, and no other."
+                f"graph=oracle: got control={self.control}, expected none or mask_text; the expert knows what the episode's "
+                "own sentence means, and no other."
             )
 
     def _check_videos(self) -> None:

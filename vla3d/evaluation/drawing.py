@@ -90,8 +90,8 @@ def prior_outline(picture: UInt8[np.ndarray, "R R 3"], prior: Float[np.ndarray, 
 
     Args:
         picture: of a view.
-        prior: probability that a pixel shows what is meant; regions of less than a quarter get no line, and a line is the brighter
-            the more probable what it surrounds is.
+        prior: probability that a pixel shows what is meant; regions of less than a quarter get no line, and a line is the
+            brighter the more probable what it surrounds is.
     """
     framed = np.pad(np.nan_to_num(prior), 1)
     least = np.minimum.reduce([framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]])

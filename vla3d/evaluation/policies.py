@@ -66,8 +66,8 @@ class PolicySource:
         """The policy to run in ``env``. A class without weights is built from the workspace alone.
 
         Raises:
-            ConfigError: the policy was trained with a camera that the environment lacks, or reads no scene graph where one is to
-                be controlled.
+            ConfigError: the policy was trained with a camera that the environment lacks, or reads no scene graph where one is
+                to be controlled.
         """
         if self._config.policy is not None:
             bare: Policy = policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
