@@ -1,6 +1,6 @@
 """Which thing of its scene graph does a sentence mean, if any?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,6 +12,7 @@ from vla3d.backbones.base import TextBatch
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.policies.grounding.scenes import SeenScenes
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
+from vla3d.scene_graphs.encoder.layers import GraphLayer
 from vla3d.scene_graphs.encoder.model import SceneEncoder
 from vla3d.scene_graphs.encoder.phrases import phrase_logits
 from vla3d.scene_graphs.objectives.contrastive import Temperature
@@ -102,12 +103,14 @@ class Grounder(nn.Module):
         return text.to(self.nothing.device)
 
 
-def _unread(encoder: SceneEncoder) -> list[nn.Module | nn.Parameter]:
+def _unread(encoder: SceneEncoder) -> Iterator[nn.Module | nn.Parameter]:
     """Parts of the encoder that pre-training reads and grounding does not. They stay as they are: several processes can train
     only weights that all of them use."""
-    parts = [encoder.pair_head, encoder.word_head, encoder.group_head, encoder.text.mask_token]
-    parts += [encoder.objects.hidden_points, encoder.objects.hidden_box]
+    yield from (encoder.pair_head, encoder.word_head, encoder.group_head)
+    yield from (encoder.text.mask_token, encoder.objects.hidden_points, encoder.objects.hidden_box)
     if not len(encoder.graph_layers):
-        return [*parts, encoder.edge_net]
+        yield encoder.edge_net
+        return
     last = encoder.graph_layers[-1]
-    return [*parts, last.edge_net, last.edge_norm]
+    assert isinstance(last, GraphLayer)
+    yield from (last.edge_net, last.edge_norm)
