@@ -38,6 +38,8 @@ def rollout_suite(config: RolloutConfig, suite: Suite) -> Path:
 
     if config.factors or config.control != "none":
         raise ConfigError("Got a suite and factors or a control; its rows have their own. Leave one of the two away.")
+    if config.graph != "none":
+        raise ConfigError(f"Got a suite and graph={config.graph}, which its report would not say; run its rows one by one.")
     result = run_suite(_with_policy_directory(config), suite)
     print(f"\n{result.summary['policy']} on {suite.name}\n{result.table}\n\n{result.report}")
     return result.folder
