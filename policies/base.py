@@ -8,6 +8,10 @@ from jaxtyping import Float32
 
 from vla3d.types import Answer, Expert, KeyframeAction, Observation
 
+GRAPH_CONTROLS: tuple[str, ...] = ("none", "empty", "shuffled", "oracle")
+"""What may be done to what a policy takes from its scene graph. ``none``: nothing. ``empty``: nothing is grounded.
+``shuffled``: every probability is another thing's. ``oracle``: all is on what the privileged expert would act on next."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PolicyExplanation:
@@ -21,6 +25,8 @@ class PolicyExplanation:
         pixel_maps: where each view of each look shows a world point: ``map @ [x, y, z, 1]`` is its pixel coordinate (x right,
             y down, pixel centres at half-integers); None when the policy does not tell.
         absence: probability that what the sentence asks for is not there; None when the policy does not tell.
+        priors: where in each view of each look things stand that the policy took the sentence to mean, as probabilities; None
+            when it grounds nothing.
     """
 
     view_names: tuple[str, ...]
@@ -29,6 +35,7 @@ class PolicyExplanation:
     positions: Float32[np.ndarray, "L 3"]
     pixel_maps: Float32[np.ndarray, "L V 2 4"] | None = None
     absence: float | None = None
+    priors: Float32[np.ndarray, "L V R R"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,9 +51,21 @@ class Policy(ABC):
 
     Attributes:
         mask_text: blind control; a policy that reads instructions must ignore them while this is set.
+        graph_control: one of ``GRAPH_CONTROLS``; a policy that reads scene graphs must follow it.
     """
 
     mask_text: bool = False
+    graph_control: str = "none"
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether it reads scene graphs, so that ``graph_control`` means something."""
+        return False
+
+    @property
+    def terminal_answers(self) -> tuple[str, ...]:
+        """Answers other than a motion that it can give."""
+        return ()
 
     def reset(self, seed: int, expert: Expert | None = None) -> None:  # noqa: B027 (most policies keep no state)
         """Begin an episode.

@@ -43,7 +43,12 @@ def augment(
     position = (inside + shift).clamp(low, high) + (batch.position - inside)
     points = (batch.points - batch.position[:, None]) @ rotation.transpose(1, 2) + position[:, None]
     quaternion = matrix_to_quaternion(rotation @ quaternion_to_matrix(batch.quaternion))
-    return replace(batch, points=points, position=position, quaternion=quaternion)
+    scenes = batch.scenes
+    if scenes is not None:
+        # Boxes go where their points go. What the graph says stays as it was seen: the sentence was said of that scene, and
+        # what is left of something as seen from the robot may be in front of it in the turned one.
+        scenes = replace(scenes, boxes=scenes.boxes.moved(rotation, batch.position, position))
+    return replace(batch, points=points, position=position, quaternion=quaternion, scenes=scenes)
 
 
 def crop(batch: BridgeVLABatch, low: Tensor, high: Tensor) -> BridgeVLABatch:

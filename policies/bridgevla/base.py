@@ -39,11 +39,13 @@ class Look:
         views: rendered RGB.
         heatmap_logits: one logit per pixel.
         grid: view tokens.
+        prior: where grounded things stand, of a policy that reads scene graphs.
     """
 
     views: Float[Tensor, "B V 3 R R"]
     heatmap_logits: Float[Tensor, "B V R R"]
     grid: Float[Tensor, "B V gh gw D"]
+    prior: Float[Tensor, "B V R R"] | None = None
 
 
 class SceneConfig(Protocol):
@@ -124,19 +126,22 @@ class ViewPolicy(LearnedPolicy):
         """Pad and stack."""
         return collate_samples(samples)
 
-    def _training_text(self, sentences: Sequence[Sequence[str]], generator: torch.Generator) -> TextBatch:
+    def _training_sentences(self, sentences: Sequence[Sequence[str]], generator: torch.Generator) -> list[str]:
         """One of each sample's sentences, at random."""
         picks = torch.rand(len(sentences), generator=generator, device=generator.device).tolist()
-        return self.backbone.tokenize(
-            [options[int(pick * len(options))] for options, pick in zip(sentences, picks, strict=True)]
-        )
+        return [options[int(pick * len(options))] for options, pick in zip(sentences, picks, strict=True)]
 
     # Acting
 
     def metrics(self, batch: BridgeVLABatch) -> dict[str, float]:
         """Keyframe errors of ``predict`` on the recorded sentences: what a rollout would have done."""
-        prediction = self.predict(batch, self.backbone.tokenize([options[0] for options in batch.sentences]))
-        return keyframe_metrics(prediction, batch)
+        return keyframe_metrics(self.answer(batch, [options[0] for options in batch.sentences]), batch)
+
+    @torch.no_grad()
+    def answer(self, batch: BridgeVLABatch, sentences: Sequence[str] | None) -> Prediction:
+        """What ``predict`` makes of scenes and sentences; None for sentences that must not be read."""
+        text = self.backbone.blank(len(batch.points)) if sentences is None else self.backbone.tokenize(sentences)
+        return self.predict(batch, text)
 
     def act(self, observation: Observation) -> KeyframeAction:
         """The next keyframe; with ``mask_text`` set, from the images alone."""
@@ -147,17 +152,18 @@ class ViewPolicy(LearnedPolicy):
     @torch.no_grad()
     def decide(self, observations: Sequence[Observation]) -> list[Decision]:
         """See ``LearnedPolicy.decide``; all observations in one batch."""
-        config = self.config
-        samples = [
-            unlabelled_sample(*observed_cloud(seen, config.cameras, config.workspace), proprioception(seen))
-            for seen in observations
-        ]
-        if self.mask_text:
-            text = self.backbone.blank(len(samples))
-        else:
-            text = self.backbone.tokenize([seen.instruction for seen in observations])
-        prediction = self.predict(self.collate(samples).to(self.low.device), text)
-        return [prediction.decision(row, config.views) for row in range(len(samples))]
+        batch = self.collate([self._observed(seen) for seen in observations]).to(self.low.device)
+        prediction = self.answer(batch, None if self.mask_text else [seen.instruction for seen in observations])
+        return [self._decided(prediction, row, seen) for row, seen in enumerate(observations)]
+
+    def _observed(self, observation: Observation) -> PreparedSample:
+        """What is read of an observation at run time."""
+        cloud = observed_cloud(observation, self.config.cameras, self.config.workspace)
+        return unlabelled_sample(*cloud, proprioception(observation))
+
+    def _decided(self, prediction: Prediction, row: int, observation: Observation) -> Decision:
+        """One row of a prediction as the answer to what was observed."""
+        return prediction.decision(row, self.config.views)
 
     def explain(self) -> PolicyExplanation | None:
         """Views, heatmaps and points of both looks of the last ``act``."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vla3d.backbones.config import PaliGemmaBackboneConfig, check_parts
 from vla3d.errors import ConfigError, unknown_name
+from vla3d.policies.grounding.config import GraphRouteConfig
 from vla3d.policies.heads.rotation import make_rotation_head
 from vla3d.types import Workspace
 from vla3d.views.view_set import ViewSet
@@ -64,6 +65,9 @@ class BridgeVLAConfig:
         frozen: parts of the backbone that never train (``vla3d.backbones.config.PARTS``). BridgeVLA freezes the vision tower
             and the embeddings.
         augmentation: see ``AugmentationConfig``.
+        graph: whether and how the scene graph of what is seen takes part, see ``GraphRouteConfig``.
+        answers: whether it can answer that what a sentence asks for is absent. Train it with ``demos.answers=true``.
+        absent_threshold: probability above which it does.
     """
 
     workspace_low: tuple[float, float, float]
@@ -84,6 +88,9 @@ class BridgeVLAConfig:
     proprioception: bool = True
     frozen: tuple[str, ...] = ()
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    graph: GraphRouteConfig = field(default_factory=GraphRouteConfig)
+    answers: bool = False
+    absent_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("cameras", "views"):
@@ -98,6 +105,10 @@ class BridgeVLAConfig:
         for name in ("zoom_jitter", "footprint", "rotation_label_sigma", "head_layers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"policy.{name}: got {getattr(self, name)}, expected zero or more.")
+        if not isinstance(self.answers, bool):
+            raise ConfigError(f"policy.answers: got {self.answers!r}, expected true or false.")
+        if not 0 <= self.absent_threshold <= 1:
+            raise ConfigError(f"policy.absent_threshold: got {self.absent_threshold}, expected a probability.")
         check_parts(self.frozen)
         ViewSet.from_names(self.views)
         make_rotation_head(self.rotation)
@@ -111,8 +122,13 @@ class BridgeVLAConfig:
         return Workspace.from_bounds(self.workspace_low, self.workspace_high)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain, JSON-able form."""
-        return asdict(self)
+        """Plain, JSON-able form. What is off is left out: it leaves no trace in a policy."""
+        values = asdict(self)
+        if not self.graph.enabled:
+            del values["graph"]
+        if not self.answers:
+            del values["answers"], values["absent_threshold"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BridgeVLAConfig":
@@ -140,7 +156,11 @@ def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
         raise ConfigError(f"policy: {error}") from error
 
 
-_SECTIONS: dict[str, type] = {"augmentation": AugmentationConfig, "backbone": PaliGemmaBackboneConfig}
+_SECTIONS: dict[str, type] = {
+    "augmentation": AugmentationConfig,
+    "backbone": PaliGemmaBackboneConfig,
+    "graph": GraphRouteConfig,
+}
 
 
 def check_workspace(low: tuple[float, ...], high: tuple[float, ...]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vla3d.policies.base import Decision, PolicyExplanation
 from vla3d.policies.bridgevla.processor import BridgeVLABatch
+from vla3d.policies.grounding.grounder import Grounding
 from vla3d.policies.keyframe_errors import keyframe_errors, look_errors
 from vla3d.types import KeyframeAction
 
@@ -25,6 +26,9 @@ class Prediction:
         views: what each look saw.
         heatmaps: probabilities over the pixels of each view of each look.
         pixel_maps: where each view of each look shows a world point, see ``PolicyExplanation``.
+        absence: probability that what is asked for is absent, of a policy that can answer so.
+        grounding: what the sentence was taken to mean, of a policy that reads scene graphs.
+        priors: where that is in each view of each look.
     """
 
     position: Float[Tensor, "B 3"]
@@ -35,6 +39,9 @@ class Prediction:
     views: Float[Tensor, "B L V 3 R R"]
     heatmaps: Float[Tensor, "B L V R R"]
     pixel_maps: Float[Tensor, "B L V 2 4"]
+    absence: Float[Tensor, " B"] | None = None
+    grounding: Grounding | None = None
+    priors: Float[Tensor, "B L V R R"] | None = None
 
     def action(self, row: int) -> KeyframeAction:
         """One row as an action."""
@@ -54,12 +61,20 @@ class Prediction:
             heatmaps=self.heatmaps[row].float().cpu().numpy(),
             positions=positions.float().cpu().numpy(),
             pixel_maps=self.pixel_maps[row].float().cpu().numpy(),
+            absence=None if self.absence is None else float(self.absence[row]),
+            priors=None if self.priors is None else self.priors[row].float().cpu().numpy(),
         )
         return Decision(action=self.action(row), explanation=explanation)
 
 
 def keyframe_metrics(prediction: Prediction, batch: BridgeVLABatch) -> dict[str, float]:
-    """Means over a batch: errors in millimetres and degrees, and shares of right answers."""
+    """Means over the rows of a batch that ask for a motion: errors in millimetres and degrees, and shares of right answers.
+
+    Empty where no row does.
+    """
+    moving = ~batch.absent
+    if not bool(moving.any()):
+        return {}
     looks = look_errors(prediction.coarse_position, prediction.heatmaps, prediction.pixel_maps, batch.position)
     errors = keyframe_errors(prediction, batch) | looks
-    return {name: float(value.float().mean()) for name, value in errors.items()}
+    return {name: float(value[moving].float().mean()) for name, value in errors.items()}

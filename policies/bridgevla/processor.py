@@ -12,6 +12,7 @@ from torch import Tensor
 from vla3d.data.samples import KeyframeSample
 from vla3d.errors import ObservationError
 from vla3d.pointcloud.clouds import fuse_frames
+from vla3d.policies.grounding.scenes import SeenScene, SeenScenes
 from vla3d.types import KeyframeAction, Observation, Workspace
 
 FULL_GRIPPER_WIDTH = 0.08
@@ -19,18 +20,22 @@ FULL_GRIPPER_WIDTH = 0.08
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedSample:
-    """A training sample reduced to its cloud, cropped to the workspace."""
+    """A training sample reduced to its cloud, cropped to the workspace, and its scene graph where the policy reads one."""
 
     points: Float32[Tensor, "N 3"]
     colors: UInt8[Tensor, "N 3"]
     proprioception: tuple[float, ...]
     sentences: tuple[str, ...]
     action: KeyframeAction
+    scene: SeenScene | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BridgeVLABatch:
-    """Prepared samples, padded and stacked. World metres; colours in [0, 1]; quaternions wxyz."""
+    """Prepared samples, padded and stacked. World metres; colours in [0, 1]; quaternions wxyz.
+
+    Where the right response is that what is asked for is absent, position, quaternion and the flags teach nothing.
+    """
 
     points: Float[Tensor, "B N 3"]
     colors: Float[Tensor, "B N 3"]
@@ -41,13 +46,15 @@ class BridgeVLABatch:
     quaternion: Float[Tensor, "B 4"]
     gripper_open: Bool[Tensor, " B"]
     ignore_collisions: Bool[Tensor, " B"]
+    absent: Bool[Tensor, " B"]
+    scenes: SeenScenes | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """The batch on another device."""
         moved: dict[str, Any] = {
             key: value.to(device, non_blocking=True) for key, value in vars(self).items() if isinstance(value, Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **moved, scenes=None if self.scenes is None else self.scenes.to(device))
 
 
 def observed_cloud(
@@ -133,4 +140,12 @@ def collate_samples(samples: Sequence[PreparedSample], unit_colors: Callable[[Te
         quaternion=torch.from_numpy(np.stack([sample.action.quaternion for sample in samples])).float(),
         gripper_open=torch.tensor([bool(sample.action.gripper_open) for sample in samples]),
         ignore_collisions=torch.tensor([bool(sample.action.ignore_collisions) for sample in samples]),
+        absent=torch.tensor([sample.action.answer == "absent" for sample in samples]),
+        scenes=_scenes_of(samples),
     )
+
+
+def _scenes_of(samples: Sequence[PreparedSample]) -> SeenScenes | None:
+    scenes = [sample.scene for sample in samples if sample.scene is not None]
+    assert len(scenes) in (0, len(samples)), "a policy reads the graphs of all samples or of none"
+    return SeenScenes.stack(scenes) if scenes else None

@@ -151,7 +151,7 @@ class BridgeVLAV1(ViewPolicy):
         config = self.config
         if self.training and len(batch.position) < 2:
             raise TrainingError("Got a batch of 1 sample, expected at least 2 to normalise features over; raise batch_size.")
-        text = self._training_text(batch.sentences, generator)
+        text = self.backbone.tokenize(self._training_sentences(batch.sentences, generator))
         batch = crop(augment(batch, config.augmentation, self.low, self.high, generator), self.low, self.high)
         points, target = self._in_cube(batch.points), self._in_cube(batch.position)
         center = target + uniform(target.shape, config.zoom_jitter, generator).to(target.device)

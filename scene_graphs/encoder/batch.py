@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -47,6 +48,10 @@ class GraphBatch:
 
     def __len__(self) -> int:
         return len(self.node_mask)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The batch on another device."""
+        return type(self)(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
     def dense_nodes(self, values: Float[Tensor, "S *D"]) -> Float[Tensor, "B N *D"]:
         """Values of nodes graph by graph; slots that a graph does not fill hold zeros."""

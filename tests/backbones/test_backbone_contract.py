@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vla3d.backbones.base import ViewBackbone
+from vla3d.backbones.base import ViewBackbone, ViewTokens
 from vla3d.backbones.config import PaliGemmaBackboneConfig
 from vla3d.backbones.contract import CHECKS, ContractViolation, Probe, check_agree
 from vla3d.backbones.paligemma import PaliGemmaBackbone
@@ -90,6 +90,14 @@ class LeaksPadding(PaliGemmaBackbone):
         return super().forward(views, type(text)(text.ids, torch.ones_like(text.mask)), proprio)
 
 
+class LateHints(PaliGemmaBackbone):
+    """Adds hints to what comes out, where they tell other patches nothing."""
+
+    def forward(self, views, text, proprio=None, hints=None):  # type: ignore[no-untyped-def]
+        tokens = super().forward(views, text, proprio)
+        return tokens if hints is None else ViewTokens(tokens.grid + hints, tokens.text)
+
+
 class Truncates(PaliGemmaBackbone):
     """Shortens what it cannot hold."""
 
@@ -103,6 +111,7 @@ class Truncates(PaliGemmaBackbone):
         (Transposed, "grid_order"),
         (LeaksPadding, "padding_never_leaks"),
         (LeaksPadding, "batch_of_one"),
+        (LateHints, "hints_reach_views"),
         (Truncates, "refuses_unreadable_text"),
     ],
 )
@@ -128,6 +137,12 @@ def test_contract_catches_lost_weights(tmp_path: Path) -> None:
 def test_contract_names_a_useless_probe() -> None:
     with pytest.raises(ValueError, match="nothing is padded"):
         CHECKS["padding_never_leaks"](build(), Probe(sentence=SENTENCES[0], other=SENTENCES[1], longer=SENTENCES[1]))
+
+
+def test_hints_of_another_shape_are_refused() -> None:
+    backbone = build()
+    with pytest.raises(ValueError, match=r"hints has shape \(1, 3, 8, 8, 3\), expected \(1, 3, 8, 8, 64\)"):
+        backbone.check_inputs(torch.zeros(1, 3, 3, 64, 64), backbone.blank(1), None, torch.zeros(1, 3, 8, 8, 3))
 
 
 def test_checks_leave_the_training_mode_alone() -> None:

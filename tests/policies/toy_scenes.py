@@ -46,11 +46,16 @@ def top_down(yaw: float) -> np.ndarray:
     return np.array([0.0, math.cos(yaw / 2), math.sin(yaw / 2), 0.0])
 
 
+def toy_cubes(rng: np.random.Generator, num_cubes: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colours, places on the table and yaws of cubes; the first is the one that is named."""
+    names = rng.choice(list(COLORS), num_cubes, replace=False)
+    return names, _spread_places(rng, num_cubes), rng.uniform(-math.pi / 4, math.pi / 4, num_cubes)
+
+
 def toy_sample(seed: int, num_cubes: int = 3, points_per_cube: int = 250) -> PreparedSample:
     """One scene: hover over the named cube when the hand is away (stage 0), close on it when it hovers (stage 1)."""
     rng = np.random.default_rng(seed)
-    names = rng.choice(list(COLORS), num_cubes, replace=False)
-    places, yaws = _spread_places(rng, num_cubes), rng.uniform(-math.pi / 4, math.pi / 4, num_cubes)
+    names, places, yaws = toy_cubes(rng, num_cubes)
     points, colors = [], []
     for name, place, yaw in zip(names, places, yaws, strict=True):
         center = np.array([*place, HALF])

@@ -15,6 +15,7 @@ from vla3d.pretraining.config import LossWeights, SceneGraphObjectiveConfig
 from vla3d.pretraining.modeling import SceneGraphPretraining
 from vla3d.pretraining.run import PretrainConfig, pretrain
 from vla3d.pretraining.samples import Gallery, SceneSample
+from vla3d.scene_graphs.encoder.phrases import full_precision
 from vla3d.scene_graphs.predicates.truth import FALSE, TRUE
 from vla3d.training.config import TrainerConfig
 from vla3d.training.interfaces import as_module
@@ -123,7 +124,7 @@ def test_reduced_precision_changes_little(model: SceneGraphPretraining, batch: S
     # Rounded similarities would lie on a coarse grid.
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embedded = judging.encode(model, batch)
-        with levels.full_precision(embedded.words):
+        with full_precision(embedded.words):
             similarities = levels.word_object(batch, embedded).similarities
     assert similarities.dtype == torch.float32
     assert not torch.equal(similarities, similarities.bfloat16().float())

@@ -68,6 +68,15 @@ def test_validation_weighs_samples_not_batches(tmp_path: Path) -> None:
     assert result.metrics["first_x"] == pytest.approx(float(held_out.inputs[:, 0].mean()), rel=1e-5)
 
 
+def test_a_batch_that_leaves_out_a_metric_does_not_count_there(tmp_path: Path) -> None:
+    class Selective(ToyModel):
+        def metrics(self, batch: dict[str, Tensor]) -> dict[str, float]:
+            return {"error": 1.0} | ({"seldom": 4.0} if 0 in batch["index"].tolist() else {})
+
+    result = Trainer(toy_config(steps=10), Selective(), ToyData(50), ToyData(40), out=tmp_path).train()
+    assert (result.metrics["error"], result.metrics["seldom"]) == (1.0, 4.0)
+
+
 def test_the_model_trains_on_the_samplers_order(tmp_path: Path) -> None:
     trainer = toy_trainer(tmp_path, steps=14)
     trainer.train()

@@ -71,7 +71,11 @@ class ViewBackbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, views: Float[Tensor, "B V 3 H W"], text: TextBatch, proprio: Float[Tensor, "B P"] | None = None
+        self,
+        views: Float[Tensor, "B V 3 H W"],
+        text: TextBatch,
+        proprio: Float[Tensor, "B P"] | None = None,
+        hints: Float[Tensor, "B V gh gw D"] | None = None,
     ) -> ViewTokens:
         """Read the views and the sentence together.
 
@@ -79,6 +83,8 @@ class ViewBackbone(nn.Module, ABC):
             views: colours in [0, 1] (normalisation happens inside), ``(B, V, 3, H, W)``.
             text: what `tokenize` or `blank` returned, B rows.
             proprio: proprioception, ``(B, P)``; required exactly when ``proprio_dim`` is not 0.
+            hints: what somebody else knows about each patch, added to its features before views and sentence are read
+                together; zeros are the same as None, to the bit.
 
         Raises:
             ValueError: when a shape does not fit.
@@ -126,7 +132,7 @@ class ViewBackbone(nn.Module, ABC):
             CheckpointError: when the directory is missing, damaged or of another architecture.
         """
 
-    def check_inputs(self, views: Tensor, text: TextBatch, proprio: Tensor | None) -> None:
+    def check_inputs(self, views: Tensor, text: TextBatch, proprio: Tensor | None, hints: Tensor | None = None) -> None:
         """Refuse inputs whose shapes do not fit, before they fail deep inside the model.
 
         Raises:
@@ -146,3 +152,6 @@ class ViewBackbone(nn.Module, ABC):
         if self.proprio_dim and (proprio is None or tuple(proprio.shape) != (batch, self.proprio_dim)):
             got = "None" if proprio is None else str(tuple(proprio.shape))
             raise ValueError(f"proprio is {got}, expected shape ({batch}, {self.proprio_dim}).")
+        features = (batch, self.num_views, *self.grid, self.dim)
+        if hints is not None and tuple(hints.shape) != features:
+            raise ValueError(f"hints has shape {tuple(hints.shape)}, expected {features}, as view_features gives them.")

@@ -86,6 +86,23 @@ def check_proprioception_reaches_views(backbone: ViewBackbone, probe: Probe) -> 
         raise ContractViolation("The tokens of view 0 do not depend on the proprioception.")
 
 
+def check_hints_reach_views(backbone: ViewBackbone, probe: Probe) -> None:
+    """Hints of zero change nothing, to the bit; a hint at one patch of the first view changes the tokens of the last."""
+    views, proprio = _inputs(backbone, probe, 1)
+    text = backbone.tokenize([probe.sentence])
+    features = torch.zeros(1, backbone.num_views, *backbone.grid, backbone.dim, device=views.device)
+    without, zeros = _run(backbone, views, text, proprio), _run(backbone, views, text, proprio, features)
+    if not torch.equal(without.grid, zeros.grid) or not torch.equal(without.text, zeros.text):
+        raise ContractViolation("Hints of zero change the result, expected what comes without hints.")
+    with _evaluating(backbone):
+        features[0, 0, 0, 0] = -backbone.view_features(views)[0, 0, 0, 0]
+    hinted = _run(backbone, views, text, proprio, features)
+    if _difference(without.grid[:, -1], hinted.grid[:, -1]) < probe.changed:
+        raise ContractViolation(
+            "The tokens of the last view do not depend on a hint, which must be there before views are joined."
+        )
+
+
 def check_padding_never_leaks(backbone: ViewBackbone, probe: Probe) -> None:
     """(d) What stands at padded positions changes nothing, and padded text tokens come back as zeros."""
     views, proprio = _inputs(backbone, probe, 2)
@@ -182,6 +199,7 @@ CHECKS: dict[str, Callable[[ViewBackbone, Probe], None]] = {
     "last_view_reaches_first": check_last_view_reaches_first,
     "first_view_reaches_last": check_first_view_reaches_last,
     "proprioception_reaches_views": check_proprioception_reaches_views,
+    "hints_reach_views": check_hints_reach_views,
     "padding_never_leaks": check_padding_never_leaks,
     "grid_order": check_grid_order,
     "save_load": check_save_load,
@@ -213,9 +231,11 @@ def _inputs(backbone: ViewBackbone, probe: Probe, batch: int) -> tuple[Tensor, T
     return views, torch.rand(batch, backbone.proprio_dim, generator=generator).to(device)
 
 
-def _run(backbone: ViewBackbone, views: Tensor, text: TextBatch, proprio: Tensor | None) -> ViewTokens:
+def _run(
+    backbone: ViewBackbone, views: Tensor, text: TextBatch, proprio: Tensor | None, hints: Tensor | None = None
+) -> ViewTokens:
     with _evaluating(backbone):
-        tokens = backbone(views, text, proprio)
+        tokens = backbone(views, text, proprio) if hints is None else backbone(views, text, proprio, hints)
     batch = views.shape[0]
     expected = (batch, backbone.num_views, *backbone.grid, backbone.dim)
     if tuple(tokens.grid.shape) != expected or tuple(tokens.text.shape) != (*text.ids.shape, backbone.dim):

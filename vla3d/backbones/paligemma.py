@@ -82,11 +82,17 @@ class PaliGemmaBackbone(ViewBackbone):
         return cls(config, InstructionTokenizer.train(instructions), seed=seed)
 
     def forward(
-        self, views: Float[Tensor, "B V 3 H W"], text: TextBatch, proprio: Float[Tensor, "B P"] | None = None
+        self,
+        views: Float[Tensor, "B V 3 H W"],
+        text: TextBatch,
+        proprio: Float[Tensor, "B P"] | None = None,
+        hints: Float[Tensor, "B V gh gw D"] | None = None,
     ) -> ViewTokens:
         """See `ViewBackbone.forward`."""
-        self.check_inputs(views, text, proprio)
+        self.check_inputs(views, text, proprio, hints)
         images = self.view_features(views)
+        if hints is not None:
+            images = images + hints.to(images.dtype)
         words = self.model.language_model.embed_tokens(text.ids)
         if self.config.positions == "learned":
             images = images + self.view_embedding

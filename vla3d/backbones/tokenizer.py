@@ -138,6 +138,10 @@ class InstructionTokenizer:
         control = {self.pad_id, self.bos_id, self.end_id}
         return self._tokenizer.decode([i for i in ids if i not in control], skip_special_tokens=False)
 
+    def fits(self, sentence: str, max_tokens: int) -> bool:
+        """Whether a sentence is within a budget, see `encode`."""
+        return len(self.words(sentence)) + 2 <= max_tokens
+
     def encode(self, sentences: Sequence[str], max_tokens: int) -> TextBatch:
         """Token ids of sentences, padded on the right to the longest.
 

@@ -38,6 +38,8 @@ def rollout_suite(config: RolloutConfig, suite: Suite) -> Path:
 
     if config.factors or config.control != "none":
         raise ConfigError("Got a suite and factors or a control; its rows have their own. Leave one of the two away.")
+    if config.graph != "none":
+        raise ConfigError(f"Got a suite and graph={config.graph}, which its report would not say; run its rows one by one.")
     result = run_suite(_with_policy_directory(config), suite)
     print(f"\n{result.summary['policy']} on {suite.name}\n{result.table}\n\n{result.report}")
     return result.folder
@@ -60,6 +62,7 @@ def rollout(config: RolloutConfig) -> Path:
 
     evaluation = evaluate(_with_policy_directory(config))
     control = "" if config.control == "none" else f", control {config.control}"
+    control += "" if config.graph == "none" else f", graph {config.graph}"
     print(f"\n{evaluation.summary['policy']}{control}\n{success_table(evaluation.summary)}")
     if evaluation.other_course:
         print(

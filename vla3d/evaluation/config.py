@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vla3d.errors import ConfigError, unknown_name
+from vla3d.policies.base import GRAPH_CONTROLS
 
 CONTROLS: tuple[str, ...] = ("none", "swap", "mask_text", "absent")
 """``none``: the episode's own sentence. ``swap``: it names another object that is present. ``mask_text``: no sentence.
@@ -30,6 +31,7 @@ class RolloutConfig:
         test_demos: recorded test episodes, for simulators that begin from them (RLBench).
         seed: picks the test scenes; episode i of a task has the same scene whatever the policy and the control.
         control: one of ``CONTROLS``.
+        graph: what is done to what a policy takes from its scene graph, one of ``GRAPH_CONTROLS``.
         factors: what is to differ from training scenes (``vla3d.envs.make_env``).
         num_workers: processes; 0 takes one per core.
         videos: ``"all"``, ``"failures"``, ``"none"``, or N: of each task the first N successes and the first N failures.
@@ -52,6 +54,7 @@ class RolloutConfig:
     test_demos: Path | None = None
     seed: int = 1000
     control: str = "none"
+    graph: str = "none"
     factors: Sequence[str] = ()
     num_workers: int = 0
     videos: str | int = 3
@@ -79,6 +82,7 @@ class RolloutConfig:
                 raise ConfigError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
         if self.control not in CONTROLS:
             raise unknown_name("control", self.control, CONTROLS)
+        self._check_graph()
         self._check_videos()
         if self.states is not None and self.states == self.save_states:
             raise ConfigError(
@@ -110,6 +114,15 @@ class RolloutConfig:
             raise ConfigError("Got no policy: give checkpoint=RUN, or policy=scripted or policy=random.")
         if self.policy is not None and self.checkpoint is not None:
             raise ConfigError(f"Got checkpoint={self.checkpoint} and policy={self.policy}; give one of the two.")
+
+    def _check_graph(self) -> None:
+        if self.graph not in GRAPH_CONTROLS:
+            raise unknown_name("graph control", self.graph, GRAPH_CONTROLS)
+        if self.graph == "oracle" and self.control in ("swap", "absent"):
+            raise ConfigError(
+                f"graph=oracle: got control={self.control}, expected none or mask_text; the expert knows what the episode's "
+                "own sentence means, and no other."
+            )
 
     def _check_videos(self) -> None:
         if isinstance(self.videos, bool) or not isinstance(self.videos, str | int):

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from vla3d.policies.base import PolicyExplanation
+
 BACKGROUND = (15, 20, 25)
 PANEL = (26, 33, 43)
 TEXT = (230, 237, 243)
@@ -17,6 +19,7 @@ ACCENT = (88, 186, 255)
 GOOD = (38, 166, 98)
 BAD = (214, 69, 65)
 WARNING = (240, 170, 60)
+GROUNDED = (90, 255, 140)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -80,6 +83,26 @@ def heat_overlay(view: Float[np.ndarray, "3 R R"], heatmap: Float[np.ndarray, "R
     # The square root lets the faint flanks of a sharp peak be seen; the peak stays the only bright spot.
     alpha = 0.85 * strength * np.sqrt(heat)[..., None]
     return np.asarray(picture * (1 - alpha) + ramp(heat, _HEAT) * alpha, dtype=np.uint8)
+
+
+def prior_outline(picture: UInt8[np.ndarray, "R R 3"], prior: Float[np.ndarray, "R R"]) -> UInt8[np.ndarray, "R R 3"]:
+    """A picture with the outlines of what a policy grounds its sentence in.
+
+    Args:
+        picture: of a view.
+        prior: probability that a pixel shows what is meant; regions of less than a quarter get no line, and a line is the
+            brighter the more probable what it surrounds is.
+    """
+    framed = np.pad(np.nan_to_num(prior), 1)
+    least = np.minimum.reduce([framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]])
+    drawn = np.where((prior > least + 0.1) & (prior >= 0.25), prior, 0.0)[..., None]
+    return np.asarray(picture * (1 - drawn) + np.array(GROUNDED) * drawn, dtype=np.uint8)
+
+
+def look_picture(explanation: PolicyExplanation, look: int, view: int) -> UInt8[np.ndarray, "R R 3"]:
+    """What a policy saw in one view of one look: its heat, and where it grounds its sentence."""
+    picture = heat_overlay(explanation.views[look, view], explanation.heatmaps[look, view])
+    return picture if explanation.priors is None else prior_outline(picture, explanation.priors[look, view])
 
 
 def depth_picture(depth: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:

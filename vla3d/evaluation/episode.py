@@ -111,7 +111,12 @@ def recorded_actions(record: EpisodeRecord) -> list[KeyframeAction]:
 
 
 def run_episode(
-    env: KeyframeEnv, policy: Policy, job: EpisodeJob, control: str = "none", watchers: Sequence[Watcher] = ()
+    env: KeyframeEnv,
+    policy: Policy,
+    job: EpisodeJob,
+    control: str = "none",
+    watchers: Sequence[Watcher] = (),
+    graph: str = "none",
 ) -> EpisodeRecord:
     """Run one episode to its end.
 
@@ -124,6 +129,7 @@ def run_episode(
         job: which episode.
         control: see ``controls``.
         watchers: told of everything that happens.
+        graph: what is done to the policy's scene graph, see ``RolloutConfig``.
     """
     started = time.perf_counter()
     observation = _begun(env, job)
@@ -131,6 +137,7 @@ def run_episode(
         write_atomic(job.save_state, env.save_state())
     said = sentences(control, env)
     policy.mask_text = control == "mask_text"
+    policy.graph_control = graph
     policy.reset(job.seed, env.expert())
     course = _Course(env, said, watchers)
     course.run(policy, observation)

@@ -18,7 +18,7 @@ from vla3d.evaluation.drawing import (
     WARNING,
     depth_picture,
     font,
-    heat_overlay,
+    look_picture,
     scaled,
     write_fitting,
 )
@@ -141,9 +141,8 @@ class VideoLayout:
         for look, top in zip(range(min(len(explanation.views), len(_ROWS))), _ROWS, strict=False):
             self._row_title(draw, _LOOKS[look], top)
             for column, name in enumerate(explanation.view_names[:3]):
-                view, heat = explanation.views[look, column], explanation.heatmaps[look, column]
-                tile = scaled(heat_overlay(view, heat), _TILE)
-                mark_peak(tile, heat)
+                tile = scaled(look_picture(explanation, look, column), _TILE)
+                mark_peak(tile, explanation.heatmaps[look, column])
                 place = (_GRID_LEFT + column * (_TILE + _GAP), top)
                 panel.paste(tile, place)
                 draw.text(

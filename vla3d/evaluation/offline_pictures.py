@@ -16,7 +16,7 @@ from vla3d.evaluation.drawing import (
     TEXT,
     WARNING,
     font,
-    heat_overlay,
+    look_picture,
     scaled,
     write_fitting,
 )
@@ -145,7 +145,7 @@ def _draw_looks(picture: Image.Image, looks: PolicyExplanation, actions: Actions
         draw.text((_GRID_LEFT, top), title, font=font(13, bold=True), fill=ACCENT)
         for column, name in enumerate(looks.view_names[:3]):
             heat = looks.heatmaps[look, column]
-            tile = scaled(heat_overlay(looks.views[look, column], heat), _TILE)
+            tile = scaled(look_picture(looks, look, column), _TILE)
             if looks.pixel_maps is not None:
                 for action, color in actions:
                     seen = [seen_in_view(line, looks.pixel_maps[look, column]) for line in gripper_outline(action)]

@@ -66,10 +66,12 @@ class PolicySource:
         """The policy to run in ``env``. A class without weights is built from the workspace alone.
 
         Raises:
-            ConfigError: the policy was trained with a camera that the environment lacks.
+            ConfigError: the policy was trained with a camera that the environment lacks, or reads no scene graph where one is
+                to be controlled.
         """
         if self._config.policy is not None:
-            return policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
+            bare: Policy = policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
+            return self._controllable(bare)
         if self._loaded is None:
             from vla3d.policies.learned import load_policy
 
@@ -81,4 +83,12 @@ class PolicySource:
                 f"checkpoint: its policy was trained with the camera {missing[0]!r}, {env.task} has "
                 f"{', '.join(env.camera_names) or 'none'}; take a policy that was trained with these."
             )
-        return self._loaded
+        return self._controllable(self._loaded)
+
+    def _controllable(self, policy: Policy) -> Policy:
+        if self._config.graph != "none" and not policy.reads_graph:
+            raise ConfigError(
+                f"graph: got {self._config.graph}, but {policy_name(self._config)} as it was made reads no scene graph; leave "
+                "graph=none, or take a policy that was trained with policy.graph.enabled=true."
+            )
+        return policy

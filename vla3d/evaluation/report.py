@@ -141,10 +141,16 @@ def _outcomes(parts: Sequence[Mapping[str, Any]], success: str) -> list[dict[str
 def _column(summary: Mapping[str, Any]) -> dict[str, str]:
     control = summary["control"]
     return {
-        "title": summary["policy"] if control == "none" else f"{summary['policy']}, {control}",
+        "title": ", ".join([summary["policy"], *([] if control == "none" else [control]), *_graph_note(summary)]),
         "subtitle": f"{summary['pooled']['episodes']} episodes, seed {summary['settings']['seed']}",
         "description": DESCRIPTIONS.get(control, control),
     }
+
+
+def _graph_note(summary: Mapping[str, Any]) -> list[str]:
+    """What was done to the policy's scene graph, in a word or two; nothing where nothing was."""
+    control = summary["settings"].get("graph", "none")
+    return [] if control == "none" else [f"graph {control}"]
 
 
 def _side_by_side(summaries: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:

@@ -89,6 +89,7 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         "policy": policy_name(config),
         "checkpoint_sha256": digest,
         "control": config.control,
+        **({"graph": config.graph} if config.graph != "none" else {}),
         **({"factors": list(config.factors)} if config.factors else {}),
         **({"test_demos": str(config.test_demos)} if config.test_demos is not None else {}),
         # With repeats the number of episodes decides which one an index stands for.

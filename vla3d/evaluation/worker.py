@@ -51,7 +51,7 @@ class Worker:
         """Run an episode and keep its record; the record is written last, so it stands for a complete episode."""
         env, policy = self.equipment(job.task)
         strip = KeyframeStrip(self.folder.file(job.task, job.index, ".jpg"))
-        record = run_episode(env, policy, job, self.config.control, [strip])
+        record = run_episode(env, policy, job, self.config.control, [strip], self.config.graph)
         self.folder.write(record)
         return record
 
@@ -60,8 +60,8 @@ class Worker:
         env, policy = self.equipment(job.job.task)
         watchers = self._cameras(job.record, env)
         replay = Replay(recorded_actions(job.record), policy)
-        # The replay wraps the policy, so the control's mask must be set on the one that thinks.
-        policy.mask_text = self.config.control == "mask_text"
+        # The replay wraps the policy, so the controls must be set on the one that thinks.
+        policy.mask_text, policy.graph_control = self.config.control == "mask_text", self.config.graph
         try:
             again = run_episode(env, replay, replace(job.job, save_state=None), self.config.control, watchers)
         except IndexError:

@@ -19,7 +19,7 @@ from vla3d.types import Workspace
 
 _CONFIG_FILE = "config.yaml"
 _STAND_IN = "random"  # never asked: the actions are recorded
-_OWN = {"tasks", "out", "checkpoint", "policy", "states", "save_states", "compare"}
+_OWN = {"tasks", "out", "checkpoint", "policy", "states", "save_states", "compare", "graph"}
 
 
 def records(folder: Path) -> dict[str, list[EpisodeRecord]]:
@@ -97,6 +97,7 @@ class RolloutTheatre:
         replay = Replay(recorded_actions(record), thinking)
         if thinking is not None:
             thinking.mask_text = self.control == "mask_text"
+            thinking.graph_control = self._settings.get("graph", "none") if thinking.reads_graph else "none"
         # With repeats, a recorded episode's number starts over in each.
         number = record.index % int(self._settings.get("episodes", record.index + 1))
         job = EpisodeJob(task=record.task, index=record.index, seed=record.seed, state=self._state(record), number=number)

@@ -16,7 +16,7 @@ from vla3d.evaluation.drawing import (
     TEXT,
     WARNING,
     font,
-    heat_overlay,
+    look_picture,
     scaled,
     write_fitting,
 )
@@ -130,7 +130,7 @@ class ContactSheet:
         for look in range(min(len(_LOOKS), len(row.explanation.views))):
             for column, name in enumerate(row.explanation.view_names[:_MOST_VIEWS]):
                 heat = row.explanation.heatmaps[look, column]
-                tile = scaled(heat_overlay(row.explanation.views[look, column], heat), _TILE)
+                tile = scaled(look_picture(row.explanation, look, column), _TILE)
                 mark_peak(tile, heat)
                 place = (_look_left(look) + column * (_TILE + _GAP), top)
                 sheet.paste(tile, place)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.errors import ConfigError
-from vla3d.pretraining.levels import full_precision
 from vla3d.pretraining.modeling import SceneGraphPretraining
 from vla3d.scene_graphs.building.known_boxes import graph_of
 from vla3d.scene_graphs.encoder.batch import GraphBatch, stack_graphs
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.scene_graphs.encoder.inputs import GraphTensors, graph_tensors
+from vla3d.scene_graphs.encoder.phrases import phrase_logits
 from vla3d.scene_graphs.generator.catalog import SceneKind
 from vla3d.scene_graphs.generator.scene import GeneratorConfig, SceneSplit, generate
 from vla3d.scene_graphs.generator.surface import Sampling, ScenePoints, sample_points
@@ -158,13 +158,8 @@ class SceneGrounding(nn.Module):
 
     def logits(self, batch: GroundingBatch) -> Float[Tensor, "M N"]:
         """How well each thing of its scene fits each phrase; minus infinity where there is none."""
-        encoder = self.base.encoder
-        nodes = batch.graphs.dense_nodes(encoder.encode_graph(batch.graphs).nodes)
-        words = encoder.encode_text(batch.ids, batch.mask)
-        words, nodes = encoder.fuse(words, batch.mask, nodes, batch.graphs.node_mask)
-        with full_precision(words):
-            similarity = self.base.temperatures["sentence_object"](encoder.ground(words, nodes))
-        return similarity.masked_fill(~batch.graphs.node_mask, float("-inf"))
+        base = self.base
+        return phrase_logits(base.encoder, base.temperatures["sentence_object"], batch.graphs, batch.ids, batch.mask)
 
     def loss(self, batch: GroundingBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy over the things of the scene."""

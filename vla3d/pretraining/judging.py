@@ -12,6 +12,7 @@ from vla3d.pretraining.batch import SceneBatch
 from vla3d.pretraining.levels import Embeddings
 from vla3d.scene_graphs.encoder.batch import GraphBatch
 from vla3d.scene_graphs.encoder.inputs import UNLISTED
+from vla3d.scene_graphs.encoder.phrases import full_precision
 from vla3d.scene_graphs.predicates.truth import TRUE
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def judge(model: "SceneGraphPretraining", gallery: GalleryBatch) -> dict[str, fl
     scenes, held_out = gallery.scenes, gallery.compositions
     embedded, held_out_embedded = encode(model, scenes), encode(model, held_out)
     category = category_accuracy(model, scenes.graphs)
-    with levels.full_precision(embedded.words):
+    with full_precision(embedded.words):
         found, chance = retrieval(scenes, embedded)
         return {
             "retrieval_r1": found,
@@ -68,7 +69,7 @@ def encode(model: "SceneGraphPretraining", batch: SceneBatch) -> Embeddings:
     """Embeddings of a batch with nothing masked."""
     encoder = model.encoder
     encoding, words = encoder.encode_graph(batch.graphs), encoder.encode_text(batch.ids, batch.mask)
-    with levels.full_precision(words):
+    with full_precision(words):
         return levels.embed(encoder, batch, encoding, words)
 
 

@@ -1,6 +1,5 @@
 """The levels at which scenes and sentences are compared."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -50,11 +49,6 @@ class Embeddings:
     groups: Float[Tensor, "M C"]
     scenes: Float[Tensor, "B C"]
     members: Bool[Tensor, "M N"]
-
-
-def full_precision(tensor: Tensor) -> AbstractContextManager[None]:
-    """For what is compared: temperatures multiply similarities, and their rounding in bfloat16, by up to 100."""
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def embed(encoder: SceneEncoder, batch: SceneBatch, encoding: GraphEncoding, words: Float[Tensor, "M T D"]) -> Embeddings:

@@ -19,14 +19,13 @@ from vla3d.pretraining.batch import SceneBatch, collate_scenes
 from vla3d.pretraining.config import SceneGraphObjectiveConfig
 from vla3d.pretraining.samples import Gallery, SceneSample
 from vla3d.scene_graphs.encoder.batch import GraphBatch
+from vla3d.scene_graphs.encoder.files import CONFIG_FILE, OBJECTIVE, WEIGHTS_FILE, read_objective
 from vla3d.scene_graphs.encoder.inputs import UNLISTED
 from vla3d.scene_graphs.encoder.model import SceneEncoder
+from vla3d.scene_graphs.encoder.phrases import full_precision
 from vla3d.scene_graphs.objectives.contrastive import Temperature, info_nce, symmetric_info_nce
 from vla3d.scene_graphs.objectives.masking import draw_mask, masked_cross_entropy
 
-NAME = "scene_graph"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 LEVELS = ("word_object", "phrase_edge", "sentence_subgraph", "scene_text")
 
 
@@ -82,7 +81,7 @@ class SceneGraphPretraining(nn.Module):
         encoding = self.encoder.encode_graph(batch.graphs)
         words = self.encoder.encode_text(batch.ids, batch.mask)
         losses = {}
-        with levels.full_precision(words):
+        with full_precision(words):
             embedded = levels.embed(self.encoder, batch, encoding, words)
             for level in LEVELS:
                 contrast = getattr(levels, level)(batch, embedded)
@@ -104,7 +103,7 @@ class SceneGraphPretraining(nn.Module):
         words = self.encoder.encode_text(batch.ids, batch.mask, hidden)
         mask = batch.graphs.node_mask[batch.scene]
         fused_words, fused_nodes = self.encoder.fuse(words, batch.mask, nodes[batch.scene], mask)
-        with levels.full_precision(words):
+        with full_precision(words):
             logits = self.temperatures["sentence_object"](self.encoder.ground(fused_words, fused_nodes))
         missing, targets = self.word_out(fused_words[hidden]), batch.ids[hidden]
         return {
@@ -149,7 +148,7 @@ class SceneGraphPretraining(nn.Module):
 
     def architecture(self) -> dict[str, Any]:
         """What must agree for a run to go on."""
-        return {"model": NAME, "words": self.tokenizer.vocab_size, **self.config.to_dict()}
+        return {"model": OBJECTIVE, "words": self.tokenizer.vocab_size, **self.config.to_dict()}
 
     # Files
 
@@ -158,7 +157,7 @@ class SceneGraphPretraining(nn.Module):
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(directory)
-        stored = {"objective": NAME, "config": self.config.to_dict()}
+        stored = {"objective": OBJECTIVE, "config": self.config.to_dict()}
         (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         save_file(weights, directory / WEIGHTS_FILE)
@@ -175,21 +174,11 @@ class SceneGraphPretraining(nn.Module):
             CheckpointError: it is missing, damaged, or holds something else.
         """
         directory = Path(source)
-        path = directory / CONFIG_FILE
-        try:
-            stored = json.loads(path.read_text())
-            name, values = stored["objective"], stored["config"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"No pre-trained scene encoder in {directory}: {CONFIG_FILE} cannot be read ({error!r}); expected a folder "
-                "that vla3d pretrain wrote."
-            ) from error
-        if name != NAME:
-            raise CheckpointError(f"{directory} was pre-trained by the objective {name!r}, expected {NAME!r}.")
+        values = read_objective(directory)
         try:
             config = SceneGraphObjectiveConfig.from_dict(values)
         except ConfigError as error:
-            raise CheckpointError(f"{path} does not fit this version of vla3d: {error}") from error
+            raise CheckpointError(f"{directory / CONFIG_FILE} does not fit this version of vla3d: {error}") from error
         model = cls(config, InstructionTokenizer.load(directory))
         load_weights(model, directory / WEIGHTS_FILE)
         return model.to(map_location).eval()

@@ -34,7 +34,7 @@ class TrainableModel(Protocol):
         """
 
     def metrics(self, batch: Any) -> dict[str, float]:
-        """Means over the batch of what validation reports; deterministic."""
+        """Means over the batch of what validation reports; deterministic. What a batch tells nothing about is left out."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """Stack samples into a batch; deterministic, and runs in a background thread or process."""

@@ -60,6 +60,11 @@ def train_policy(config: TrainRunConfig) -> TrainResult:
     split = split_demos(dataset, config.demos)
     sentences = sentences_of(dataset, split.train, answers=config.demos.answers)
     policy = cls.from_config(config.policy_config, sentences=sentences, seed=config.trainer.seed)
+    if config.demos.answers and not policy.terminal_answers:
+        raise ConfigError(
+            f"demos.answers: got true, but the policy {config.policy} as configured answers with motions alone; set "
+            "policy.answers=true, or demos.answers=false."
+        )
     train_data = _load(dataset, split.train, config.demos, policy, "loading demos")
     decision_points = replace(config.demos, stride=0)
     held_out = _load(dataset, split.validation, decision_points, policy, "loading held-out demos") if split.validation else None

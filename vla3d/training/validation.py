@@ -20,7 +20,7 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
         interrupted: asked after every batch; True gives up.
 
     Returns:
-        Metric to mean over samples, or None when interrupted.
+        Metric to mean over samples, or None when interrupted. A batch that does not report some metric does not count there.
 
     Raises:
         TrainingError: when the model does not report its own selection metric.
@@ -28,6 +28,7 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
     processes, config = engine.processes, engine.config
     batches = _rank_batches(len(data), config.batch_size, processes.rank, processes.count)
     sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
     seed_default_generator(step_seed(config.seed, 0, 0, "validation"), engine.device)
     engine.module.eval()
     try:
@@ -43,11 +44,12 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
                     metrics = engine.model.metrics(to_device(batch, engine.device))
                 for key, value in metrics.items():
                     sums[key] = sums.get(key, 0.0) + value * len(indices)
+                    counts[key] = counts.get(key, 0) + len(indices)
                 if interrupted():
                     return None
     finally:
         engine.module.train()
-    means = _mean_over_ranks(engine, sums, len(data))
+    means = _mean_over_ranks(engine, sums, counts)
     if engine.model.selection_metric not in means:
         raise TrainingError(
             f"metrics() reports {sorted(means)}, expected the selection metric {engine.model.selection_metric!r} too."
@@ -60,9 +62,11 @@ def _rank_batches(length: int, batch_size: int, rank: int, world_size: int) -> l
     return [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
 
 
-def _mean_over_ranks(engine: Engine, sums: dict[str, float], count: int) -> dict[str, float]:
+def _mean_over_ranks(engine: Engine, sums: dict[str, float], counts: dict[str, int]) -> dict[str, float]:
     total: dict[str, float] = {}
-    for part in engine.processes.gather(sums):
+    counted: dict[str, int] = {}
+    for part, samples in zip(engine.processes.gather(sums), engine.processes.gather(counts), strict=True):
         for key, value in part.items():
             total[key] = total.get(key, 0.0) + value
-    return {key: value / count for key, value in total.items()}
+            counted[key] = counted.get(key, 0) + samples[key]
+    return {key: value / counted[key] for key, value in total.items()}

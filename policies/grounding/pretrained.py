@@ -1,0 +1,49 @@
+"""A grounder that begins with what scene-graph pre-training learned."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vla3d.backbones.tokenizer import InstructionTokenizer
+from vla3d.errors import CheckpointError
+from vla3d.policies.grounding.grounder import Grounder
+from vla3d.scene_graphs.encoder.files import WEIGHTS_FILE, read_encoder_config
+
+_PREFIXES = {"encoder.": "encoder.", "temperatures.sentence_object.": "temperature."}
+
+
+def pretrained_grounder(directory: Path | str) -> Grounder:
+    """A grounder with the encoder, the tokenizer and the temperature of a folder that ``vla3d pretrain`` wrote.
+
+    What stands for "none of them" is new: pre-training knows no such answer.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged, or holds something else.
+    """
+    folder = Path(directory)
+    grounder = Grounder(read_encoder_config(folder), InstructionTokenizer.load(folder))
+    path = folder / WEIGHTS_FILE
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The weights {path} cannot be read ({error}); pre-train again or take another folder."
+        ) from error
+    weights = {
+        own + key.removeprefix(theirs): value
+        for theirs, own in _PREFIXES.items()
+        for key, value in stored.items()
+        if key.startswith(theirs)
+    }
+    try:
+        lacking, surplus = grounder.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights {path} do not fit the configuration beside them: {error}") from error
+    lacking = [name for name in lacking if name not in ("nothing", "nothing_bias")]
+    if lacking or surplus:
+        raise CheckpointError(
+            f"The weights {path} do not fit the configuration beside them: {len(lacking)} are missing and {len(surplus)} are "
+            f"too many, the first is {(*lacking, *surplus)[0]!r}."
+        )
+    return grounder
