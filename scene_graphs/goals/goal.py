@@ -41,14 +41,15 @@ class Wish:
 
     def words(self) -> str:
         """In words: "the red block is in the box"."""
-        subject = _called(self.claim.subject)
+        subject = called(self.claim.subject)
         if isinstance(self.claim, Has):
             return f"{subject} is {'' if self.holds else 'not '}{self.claim.value}"
         said = PREDICATES[self.claim.predicate].words
-        return f"{subject} {said if self.holds else said.replace('is ', 'is not ', 1)} {_called(self.claim.object)}"
+        return f"{subject} {said if self.holds else said.replace('is ', 'is not ', 1)} {called(self.claim.object)}"
 
 
-def _called(description: Description) -> str:
+def called(description: Description) -> str:
+    """A described thing in words: "the red block"."""
     return "the hand" if description == GRIPPER else name(description, Viewpoint(), definite=True).text.split(", seen")[0]
 
 

@@ -23,7 +23,8 @@ from vla3d.types import KeyframeAction
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRecord:
-    """One decision: the action, and why its motion was not carried out (None when it was)."""
+    """One decision: the action, why its motion was not carried out (None when it was), and what a verified policy concluded
+    about the keyframes before it."""
 
     position: tuple[float, ...]
     quaternion: tuple[float, ...]
@@ -31,9 +32,10 @@ class ActionRecord:
     ignore_collisions: bool
     answer: str
     failure: str | None
+    verdict: str | None = None
 
     @classmethod
-    def of(cls, action: KeyframeAction, failure: str | None) -> Self:
+    def of(cls, action: KeyframeAction, failure: str | None, verdict: str | None = None) -> Self:
         """Record an action."""
         return cls(
             position=tuple(float(v) for v in action.position),
@@ -42,6 +44,7 @@ class ActionRecord:
             ignore_collisions=bool(action.ignore_collisions),
             answer=action.answer,
             failure=failure,
+            verdict=verdict,
         )
 
 
