@@ -63,6 +63,7 @@ class Watcher:
     def __init__(self, config: BuilderConfig | None = None) -> None:
         self._config = config
         self._builder: SceneGraphBuilder | None = None
+        self._names: dict[int, str] = {}
 
     def look(self, observation: Observation) -> Sight:
         """The scene as of now.
@@ -75,7 +76,9 @@ class Watcher:
             self._builder = SceneGraphBuilder(observation.instance_names, self._config)
         self._builder.add(observation.frames, GripperReading.of(observation))
         graph = self._builder.graph
-        return Sight(graph=graph, facts=facts_of(graph), names=short_names(graph))
+        # What a thing was called at first it is called later: in the shade of the hand its colour may look like another.
+        self._names = {**short_names(graph), **self._names}
+        return Sight(graph=graph, facts=facts_of(graph), names=self._names)
 
 
 def _check_masks(observation: Observation) -> None:
