@@ -1,4 +1,4 @@
-"""What verification by the scene graph is worth: success of a clumsy policy with and without it, and how honest its answers are.
+"""What verification by the scene graph is worth: success of a clumsy policy with and without it, and honest answers.
 
     python benchmarks/verification.py [--episodes 20] [--mistakes 0.5] [--seed 0] [--out runs/verification.jsonl]
 
@@ -57,7 +57,8 @@ def acted(env: TabletopEnv, seed: int, policy: Policy) -> Row:
 
 def asked_for_absent(env: TabletopEnv, seed: int) -> Row:
     """The first answer to a sentence whose colours are not all there."""
-    seen, task = env.reset(seed=seed), env._task
+    task = env._task
+    env.begin(seed=seed)
     scenario, rng = env.episode.scenario, np.random.default_rng(seed)
     absent = [number for number in range(task.num_variations) if task.candidate(scenario, number) is None]
     sentences = task.sentences(int(rng.choice(absent)))
@@ -95,6 +96,7 @@ def out_of_reach(env: TabletopEnv, seed: int) -> Row:
 
 def kinds(mistakes: float) -> dict[str, tuple[tuple[str, ...], Callable[[TabletopEnv, int], Row]]]:
     """Kinds of episodes: their tasks, and what runs one."""
+
     def clumsy(env: TabletopEnv, seed: int) -> Row:
         return acted(env, seed, BlindPolicy(env, mistakes))
 

@@ -27,9 +27,7 @@ class Verdict:
     words: str
 
 
-def judge(
-    sent: KeyframeAction, seen: Observation, before: Sight, after: Sight, goal: BoundGoal, tolerance: float
-) -> Verdict:
+def judge(sent: KeyframeAction, seen: Observation, before: Sight, after: Sight, goal: BoundGoal, tolerance: float) -> Verdict:
     """Judge the last keyframe. Only what is certain counts against it.
 
     Args:

@@ -111,7 +111,9 @@ class VerifiedPolicy(Policy):
             raise ValueError("VerifiedPolicy.act: got no episode, expected reset(seed) first; call it per episode.")
         episode = self._episode
         sight = episode.watcher.look(observation)
-        answer = self._began(episode, observation, sight) if episode.before is None else self._judged(episode, observation, sight)
+        answer = (
+            self._began(episode, observation, sight) if episode.before is None else self._judged(episode, observation, sight)
+        )
         self._asked = answer is None and not episode.recovery
         action = self._next(episode, observation) if answer is None else replace(_here(observation), answer=answer)
         episode.before, episode.sent = sight, action

@@ -84,7 +84,9 @@ class Watcher:
 def _check_masks(observation: Observation) -> None:
     unmasked = [name for name, frame in observation.frames.items() if frame.segmentation is None]
     if unmasked or not observation.frames or not observation.instance_names:
-        got = f"no masks from camera {unmasked[0]!r}" if unmasked else "no images" if not observation.frames else "unnamed masks"
+        got = (
+            f"no masks from camera {unmasked[0]!r}" if unmasked else "no images" if not observation.frames else "unnamed masks"
+        )
         raise ObservationError(
             f"verify: got {got}, expected images with instance masks and their names, from which the scene graph is built; "
             "run it with verify=false."

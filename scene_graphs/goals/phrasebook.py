@@ -195,12 +195,19 @@ PHRASEBOOK: tuple[Phrase, ...] = (
 
 
 @cache
-def _patterns() -> tuple[tuple[Pattern, Callable[..., Goal]], ...]:
-    return tuple((pattern, phrase.goal) for phrase in PHRASEBOOK for text in phrase.patterns for pattern in patterns_of(text))
+def _patterns() -> tuple[tuple[Pattern, frozenset[str], Callable[..., Goal]], ...]:
+    """Every pattern with the words that a sentence must have to fit it, and what it asks for."""
+    return tuple(
+        (pattern, frozenset(item for item in pattern if isinstance(item, str)), phrase.goal)
+        for phrase in PHRASEBOOK
+        for text in phrase.patterns
+        for pattern in patterns_of(text)
+    )
 
 
 def read_goal(sentence: str) -> Goal | None:
     """The goal that a sentence asks for; None where the phrasebook has no such sentence, or it could be read in two ways."""
     words = words_of(sentence)
-    goals = {goal(**slots) for pattern, goal in _patterns() for slots in fits(pattern, words)}
+    said = frozenset(words)
+    goals = {goal(**slots) for pattern, needed, goal in _patterns() if needed <= said for slots in fits(pattern, words)}
     return goals.pop() if len(goals) == 1 else None

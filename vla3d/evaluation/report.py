@@ -15,6 +15,7 @@ from vla3d.envs.base import FAILURES
 from vla3d.errors import DataError
 from vla3d.evaluation.controls import DESCRIPTIONS
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
+from vla3d.evaluation.summary import verified_name
 
 _MEGABYTE = 1 << 20
 
@@ -78,7 +79,7 @@ def write_report(folder: Path, *, compare: Sequence[Path] = (), megabytes: float
         answers.update(part["answers"])
     page = template("report.html.j2").render(
         summary=summary,
-        run={**_column(summary), "policy": summary["policy"], "control": summary["control"], "tasks": tasks},
+        run={**_column(summary), "control": summary["control"], "tasks": tasks},
         outcomes=_outcomes(list(summary["tasks"].values())),
         answers=sorted(answers.items()),
         columns=columns,
@@ -138,8 +139,10 @@ def _outcomes(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _column(summary: Mapping[str, Any]) -> dict[str, str]:
     control = summary["control"]
+    policy = verified_name(summary)
     return {
-        "title": summary["policy"] if control == "none" else f"{summary['policy']}, {control}",
+        "policy": policy,
+        "title": policy if control == "none" else f"{policy}, {control}",
         "subtitle": f"{summary['pooled']['episodes']} episodes, seed {summary['settings']['seed']}",
         "description": DESCRIPTIONS.get(control, control),
     }

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from vla3d.types import KeyframeAction
 @dataclass(frozen=True, kw_only=True)
 class ActionRecord:
     """One decision: the action, why its motion was not carried out (None when it was), and what a verified policy concluded
-    about the keyframes before it."""
+    about the keyframe before it. Two are equal when the same was carried out, whatever was thought of it."""
 
     position: tuple[float, ...]
     quaternion: tuple[float, ...]
@@ -32,7 +32,7 @@ class ActionRecord:
     ignore_collisions: bool
     answer: str
     failure: str | None
-    verdict: str | None = None
+    verdict: str | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, action: KeyframeAction, failure: str | None, verdict: str | None = None) -> Self:
@@ -94,7 +94,7 @@ class EpisodeRecord:
             ValueError: when it is something else.
         """
         stored = json.loads(text)
-        expected = {field.name for field in fields(cls)}
+        expected = {own.name for own in fields(cls)}
         if not isinstance(stored, dict) or stored.keys() != expected:
             raise ValueError(f"expected exactly the keys {', '.join(sorted(expected))}")
         actions = tuple(
