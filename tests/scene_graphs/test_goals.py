@@ -96,7 +96,8 @@ def named(wish: Wish) -> Wish:
         return wish
     if claim.predicate == "inside_gripper":
         return replace(wish, claim=replace(claim, subject=replace(subject, label="ball")))
-    return replace(wish, claim=replace(claim, subject=subject, object=replace(claim.object, label=claim.object.label or "block")))
+    target = replace(claim.object, label=claim.object.label or "block")
+    return replace(wish, claim=replace(claim, subject=subject, object=target))
 
 
 def test_what_the_verbs_ask_for() -> None:
