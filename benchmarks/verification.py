@@ -1,6 +1,6 @@
 """What verification by the scene graph is worth: success of a clumsy policy with and without it, and honest answers.
 
-    python benchmarks/verification.py [--episodes 20] [--mistakes 0.5] [--seed 0] [--out runs/verification.jsonl]
+    python benchmarks/verification.py [--episodes 20] [--kinds clumsy ...] [--mistakes 0.5] [--out runs/verification.jsonl]
 
 The clumsy policy plays an expert's plan back blindly; with probability ``--mistakes`` a plan closes the hand beside the thing,
 above it, or goes for another goal of the scene. ``careful`` makes no mistakes: whatever verification does to it is an error.
@@ -40,6 +40,7 @@ ASKING = (*ACTING, "reach_target", "slide_block_to_target")
 LONGER = "twice the steps"
 OUT_OF_REACH = TablePose(0.60, 0.58, 0.0)
 Row = dict[str, Any]
+Kinds = dict[str, tuple[tuple[str, ...], Callable[[TabletopEnv, int], Row]]]
 
 
 def verified(policy: Policy, env: TabletopEnv) -> VerifiedPolicy:
@@ -94,7 +95,7 @@ def out_of_reach(env: TabletopEnv, seed: int) -> Row:
         seen = result.observation
 
 
-def kinds(mistakes: float) -> dict[str, tuple[tuple[str, ...], Callable[[TabletopEnv, int], Row]]]:
+def kinds(mistakes: float) -> Kinds:
     """Kinds of episodes: their tasks, and what runs one."""
 
     def clumsy(env: TabletopEnv, seed: int) -> Row:
@@ -127,10 +128,10 @@ def read_rows(path: Path) -> dict[tuple[str, str, int], Row]:
     return found
 
 
-def run_missing(path: Path, episodes: int, mistakes: float, seed: int) -> None:
+def run_missing(path: Path, chosen: Kinds, episodes: int, seed: int) -> None:
     """Run what the file does not hold yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for kind, (tasks, run) in kinds(mistakes).items():
+    for kind, (tasks, run) in chosen.items():
         for task in tasks:
             done = read_rows(path)
             todo = [index for index in range(episodes) if (kind, task, index) not in done]
@@ -152,11 +153,11 @@ def rate(rows: Iterable[Row]) -> SuccessRate:
     return SuccessRate.of(row["good"] for row in rows)
 
 
-def report(rows: Mapping[tuple[str, str, int], Row], episodes: int, mistakes: float) -> str:
+def report(rows: Mapping[tuple[str, str, int], Row], chosen: Kinds, episodes: int, mistakes: float) -> str:
     """The tables."""
     good = {"absent": "answered absent", "present": "answered absent (should be none)", "cannot": "answered cannot"}
     lines = [f"{mistakes:.0%} of the clumsy plans have a mistake; {date.today()}, {machine()}"]
-    for kind, (tasks, _) in kinds(mistakes).items():
+    for kind, (tasks, _) in chosen.items():
         mine = [row for (name, _, index), row in rows.items() if name == kind and index < episodes]
         lines += ["", f"{kind}: {good.get(kind, 'succeeded')}"]
         for task in tasks:
@@ -176,9 +177,11 @@ def main() -> None:
     parser.add_argument("--mistakes", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/verification.jsonl"))
+    parser.add_argument("--kinds", nargs="+", choices=[*kinds(0.0)], default=[*kinds(0.0)])
     options = parser.parse_args()
-    run_missing(options.out, options.episodes, options.mistakes, options.seed)
-    print(report(read_rows(options.out), options.episodes, options.mistakes))
+    chosen = {name: kind for name, kind in kinds(options.mistakes).items() if name in options.kinds}
+    run_missing(options.out, chosen, options.episodes, options.seed)
+    print(report(read_rows(options.out), chosen, options.episodes, options.mistakes))
 
 
 if __name__ == "__main__":

@@ -99,11 +99,11 @@ class Plans(Policy):
 
 def lift(place: np.ndarray, beside: float = 0.0) -> list[KeyframeAction]:
     """Over a place, down and close, up."""
-    shifted = place + (beside, 0, 0)
+    shifted = np.add(place, (beside, 0, 0))
     return [go(shifted, True, 0.1), go(shifted, False), go(shifted, False, 0.15)]
 
 
 def stack(beside: float = 0.0) -> list[KeyframeAction]:
     """The red cube onto the blue one, or beside it, and up."""
-    top = BLUE + (beside, 0, 0.042)
+    top = np.add(BLUE, (beside, 0, 0.042))
     return [*lift(RED), go(top, False, 0.1), go(top, True), go(top, True, 0.1)]

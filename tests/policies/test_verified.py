@@ -46,7 +46,7 @@ def test_a_hand_that_closed_on_nothing_tries_again() -> None:
     world, inner = TeleportWorld(LIFT), Plans(lift(RED, beside=0.06), lift(RED))
     actions, verdicts = run(world, inner)
     assert verdicts[2] == "the hand closed on nothing; the goal is false; retry 1 of 2"
-    assert actions[2].gripper_open and np.allclose(actions[2].position, RED + (0.06, 0, 0.1)), "open, 10 cm up"
+    assert actions[2].gripper_open and np.allclose(actions[2].position, np.add(RED, (0.06, 0, 0.1))), "open, 10 cm up"
     assert actions[-1].answer == "done" and world.held == RED_ID
     assert inner.seen[:3] == [(0, 12), (1, 12), (0, 9)], "its steps are counted anew, within those that are left"
 
@@ -56,12 +56,12 @@ def test_the_wrong_thing_is_put_down_where_it_was() -> None:
     actions, verdicts = run(world, inner)
     assert verdicts[2] == "holds the blue cube, which was not asked for; the goal is false; retry 1 of 2"
     assert [action.gripper_open for action in actions[2:4]] == [True, True]
-    assert np.allclose(actions[2].position, BLUE) and np.allclose(actions[3].position, BLUE + (0, 0, 0.1))
+    assert np.allclose(actions[2].position, BLUE) and np.allclose(actions[3].position, np.add(BLUE, (0, 0, 0.1)))
     assert actions[-1].answer == "done" and np.allclose(world.cubes[BLUE_ID], BLUE)
 
 
 def test_what_was_let_go_elsewhere_is_fetched_again() -> None:
-    elsewhere = [*lift(RED), go(RED + (0, -0.1, 0.15), True), go(RED + (0, -0.1, 0.2), True)]
+    elsewhere = [*lift(RED), go(np.add(RED, (0, -0.1, 0.15)), True), go(np.add(RED, (0, -0.1, 0.2)), True)]
     world, inner = TeleportWorld(STACK), Plans(elsewhere, [])
     _, verdicts = run(world, inner)
     assert any("let go of the red cube, and it is not so that the red block is on the blue block" in str(v) for v in verdicts)
