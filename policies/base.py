@@ -83,6 +83,10 @@ class Policy(ABC):
             ObservationError: when the observation lacks what the policy needs.
         """
 
+    def verdict(self) -> str | None:
+        """What the last ``act`` concluded about the keyframes before, in words; None from a policy that checks none."""
+        return None
+
     def explain(self) -> PolicyExplanation | None:
         """What the last ``act`` looked at, or None when there is nothing to show."""
         return None

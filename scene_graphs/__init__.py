@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vla3d.scene_graphs.exchange.pyg import from_hetero as from_hetero
     from vla3d.scene_graphs.exchange.pyg import to_data as to_data
     from vla3d.scene_graphs.exchange.pyg import to_hetero as to_hetero
+    from vla3d.scene_graphs.goals.goal import Goal as Goal
+    from vla3d.scene_graphs.goals.phrasebook import read_goal as read_goal
     from vla3d.scene_graphs.graph import SceneGraph as SceneGraph
     from vla3d.scene_graphs.node import SceneNode as SceneNode
     from vla3d.scene_graphs.predicates.relations import relate as relate
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Edge": "edges",
     "Edges": "edges",
+    "Goal": "goals.goal",
     "GraphDelta": "delta",
     "OrientedBox": "shapes.boxes",
     "PREDICATES": "predicates.table",
@@ -53,6 +56,7 @@ _HOMES = {
     "from_networkx": "exchange.nx",
     "graph_delta": "delta",
     "graph_of": "building.known_boxes",
+    "read_goal": "goals.phrasebook",
     "read_graph": "exchange.files",
     "relate": "predicates.relations",
     "to_data": "exchange.pyg",

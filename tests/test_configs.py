@@ -24,6 +24,7 @@ from vla3d.inspection.config import CamerasConfig, GraphConfig, ViewConfig
 from vla3d.policies.bridgevla import AugmentationConfig, BridgeVLAConfig
 from vla3d.policies.bridgevla_v1.config import BridgeVLAV1Config
 from vla3d.policies.bridgevla_v1.convert import MAX_TEXT_TOKENS, ConvertCheckpointConfig
+from vla3d.policies.verified.config import VerifyConfig
 from vla3d.pretraining.config import LossWeights, SceneGraphObjectiveConfig, SceneTextsConfig
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.serving.config import ServeConfig
@@ -113,6 +114,7 @@ def test_yaml_names_every_setting() -> None:
     assert set(composed("convert_gembench")) == names(ConvertConfig) - {"format", "keyframe_rule"}
     assert set(composed("convert_bridgevla_real")) == names(ConvertConfig) - {"format", "keyframe_rule", "cameras"}
     assert set(composed("rollout")) - {"suite"} == names(RolloutConfig)
+    assert set(composed("rollout")["verify"]) == names(VerifyConfig)
     assert set(composed("evaluate")) == names(EvaluateConfig)
     assert set(composed("serve")) == names(ServeConfig)
     assert set(composed("bench")) == names(BenchConfig)
@@ -149,6 +151,15 @@ def test_yaml_agrees_with_the_defaults_of_the_dataclasses() -> None:
     assert built == ConvertCheckpointConfig(**convert)
     graph = {"input": "open_drawer", "out": Path("x")}
     assert build(GraphConfig, composed("graph") | graph) == GraphConfig(**graph)
+
+
+def test_sections_of_a_command_are_built() -> None:
+    fixed = {"tasks": ["open_drawer"], "out": "x", "policy": "random"}
+    values = composed("rollout", "verify.enabled=true", "verify.retries=1") | fixed
+    del values["suite"]
+    assert build(RolloutConfig, values).verify == VerifyConfig(enabled=True, retries=1)
+    with pytest.raises(ConfigError, match=r"verify\.retries: got 1\.5, expected a whole number"):
+        build(RolloutConfig, values | {"verify": {"retries": 1.5}})
 
 
 def test_shortcuts_reach_the_trainer() -> None:

@@ -35,6 +35,7 @@ def python_blocks(page: Path) -> list[str]:
         ("docs/point_operations.md", "torch.Size([2, 256, 32, 3])\n"),
         ("docs/scene_graphs.md", "purple cube is in orange box\n"),
         ("docs/scene_language.md", "True\n"),
+        ("docs/verification.md", "True\n"),
         ("docs/scene_graph_pretraining.md", "True\n"),
     ],
 )

@@ -62,7 +62,7 @@ COMMANDS: dict[str, Command] = {
         "run a policy in the simulator and measure its success",
         "vla3d.commands.rollout:main",
         "rollout",
-        {"policy": "policy.name"},
+        {"policy": "policy.name", "verify": "verify.enabled"},
     ),
     "evaluate": Command(
         "compare a policy's keyframes with those of demonstrations, without a simulator",

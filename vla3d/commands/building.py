@@ -4,7 +4,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -20,7 +20,8 @@ def build(cls: type[T], values: Mapping[str, Any], section: str = "") -> T:
     """Make a dataclass of plain values.
 
     Args:
-        cls: a dataclass; its fields' types are checked as far as a command line can get them wrong.
+        cls: a dataclass; its fields' types are checked as far as a command line can get them wrong, and fields that are
+            dataclasses themselves are built of their own values.
         values: its arguments; a single text where a list is expected counts as a list of one.
         section: where the values stand in the configuration, for messages.
 
@@ -41,6 +42,9 @@ def build(cls: type[T], values: Mapping[str, Any], section: str = "") -> T:
 def _fit(value: Any, hint: Any, name: str) -> Any:
     """A value as its field's type wants it; compound types are left to the dataclass itself."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    nested = [option for option in options if isinstance(option, type) and is_dataclass(option)]
+    if nested and isinstance(value, Mapping):
+        return build(nested[0], value, name)
     if isinstance(value, str) and any(get_origin(option) in (tuple, Sequence) for option in options):
         return (value,)
     if Path in options and isinstance(value, str):

@@ -58,12 +58,12 @@ def rollout(config: RolloutConfig) -> Path:
         Vla3dError: anything the user can mend.
     """
     from vla3d.evaluation.rollout import evaluate
-    from vla3d.evaluation.summary import success_table
+    from vla3d.evaluation.summary import success_table, verified_name
 
     evaluation = evaluate(_with_policy_directory(config))
     control = "" if config.control == "none" else f", control {config.control}"
     control += "" if config.graph == "none" else f", graph {config.graph}"
-    print(f"\n{evaluation.summary['policy']}{control}\n{success_table(evaluation.summary)}")
+    print(f"\n{verified_name(evaluation.summary)}{control}\n{success_table(evaluation.summary)}")
     if evaluation.other_course:
         print(
             f"When filmed, these took another course than the one counted ({', '.join(evaluation.other_course)}): "

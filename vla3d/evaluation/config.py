@@ -1,12 +1,13 @@
 """What `vla3d rollout` is asked to do, checked before anything is loaded. Importing this loads no torch and no simulator."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vla3d.errors import ConfigError, unknown_name
 from vla3d.policies.base import GRAPH_CONTROLS
+from vla3d.policies.verified.config import VerifyConfig
 
 CONTROLS: tuple[str, ...] = ("none", "swap", "mask_text", "absent")
 """``none``: the episode's own sentence. ``swap``: it names another object that is present. ``mask_text``: no sentence.
@@ -42,6 +43,7 @@ class RolloutConfig:
         save_states: folder to record the initial states into.
         image_size: height and width of the camera images, pixels.
         renderer: how the simulator makes images.
+        verify: whether and how keyframes are checked against the scene graph (``vla3d.policies.verified``).
         device: torch device of a learned policy; ``"auto"`` takes the GPU when there is one.
     """
 
@@ -66,6 +68,7 @@ class RolloutConfig:
     image_size: int = 128
     renderer: str = "warp"
     device: str = "auto"
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))

@@ -91,6 +91,10 @@ class Replay(Policy):
         self._next += 1
         return action
 
+    def verdict(self) -> str | None:
+        """What the other policy concluded."""
+        return None if self._thinking is None else self._thinking.verdict()
+
     def explain(self) -> PolicyExplanation | None:
         """What the other policy looked at."""
         return None if self._thinking is None else self._thinking.explain()
@@ -202,7 +206,7 @@ class _Course:
             for watcher in self.watchers:
                 watcher.decided(self.seen, action, explanation)
             result = self.env.step(action, self._tick if any(w.every_tick for w in self.watchers) else None)
-            if self._note(action, result):
+            if self._note(action, result, policy.verdict()):
                 return
 
     def failure(self) -> str | None:
@@ -217,7 +221,7 @@ class _Course:
             self._reasons = [reason for reason in self._reasons if reason != "wrong_object"]
         return self._reasons[-1] if self._reasons else "timeout"
 
-    def _note(self, action: KeyframeAction, result: StepResult) -> bool:
+    def _note(self, action: KeyframeAction, result: StepResult, verdict: str | None) -> bool:
         """Take in one result; returns whether the episode is over."""
         self.answer = None if action.answer == "move" else action.answer
         self.old_goal = bool(result.success)
@@ -226,7 +230,7 @@ class _Course:
         over = self.success or self.old_goal or result.terminated or result.truncated
         # At the end the result tells why the episode failed, and what became of the last motion is in its info.
         motion = result.info.get("motion_failure") if over else result.failure
-        self.actions.append(ActionRecord.of(action, motion))
+        self.actions.append(ActionRecord.of(action, motion, verdict))
         if result.failure is not None:
             self._reasons.append(result.failure)
         self.seen = self._shown(result.observation)

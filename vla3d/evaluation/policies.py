@@ -13,6 +13,7 @@ from vla3d.policies.registry import policy_class
 
 if TYPE_CHECKING:
     from vla3d.policies.learned import LearnedPolicy
+    from vla3d.scene_graphs.building.builder import BuilderConfig
 
 
 def checkpoint_digest(directory: Path) -> str:
@@ -63,12 +64,20 @@ class PolicySource:
         self._loaded: LearnedPolicy | None = None
 
     def for_env(self, env: KeyframeEnv) -> Policy:
-        """The policy to run in ``env``. A class without weights is built from the workspace alone.
+        """The policy to run in ``env``, verified where that is asked for. A class without weights is built from the workspace.
 
         Raises:
             ConfigError: the policy was trained with a camera that the environment lacks, or reads no scene graph where one is
                 to be controlled.
         """
+        policy, verify = self._plain(env), self._config.verify
+        if not verify.enabled:
+            return policy
+        from vla3d.policies.verified.policy import VerifiedPolicy
+
+        return VerifiedPolicy(policy, verify, workspace=env.workspace, builder=_builder_for(env))
+
+    def _plain(self, env: KeyframeEnv) -> Policy:
         if self._config.policy is not None:
             bare: Policy = policy_class(self._config.policy)(workspace=env.workspace)  # type: ignore[call-arg]
             return self._controllable(bare)
@@ -92,3 +101,12 @@ class PolicySource:
                 "graph=none, or take a policy that was trained with policy.graph.enabled=true."
             )
         return policy
+
+
+def _builder_for(env: KeyframeEnv) -> "BuilderConfig":
+    """How an environment's views become a graph: the tabletop's furniture is known, that of others is not."""
+    from vla3d.envs.tabletop.env import TabletopEnv
+    from vla3d.envs.tabletop.scene_nodes import SLIDES
+    from vla3d.scene_graphs.building.builder import BuilderConfig
+
+    return BuilderConfig(slides=SLIDES if isinstance(env, TabletopEnv) else {})

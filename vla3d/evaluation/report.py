@@ -15,6 +15,7 @@ from vla3d.envs.base import FAILURES
 from vla3d.errors import DataError
 from vla3d.evaluation.controls import DESCRIPTIONS, SUCCESS_WORDS
 from vla3d.evaluation.results import EpisodeRecord, RolloutFolder, write_atomic
+from vla3d.evaluation.summary import verified_name
 
 _MEGABYTE = 1 << 20
 
@@ -79,7 +80,7 @@ def write_report(folder: Path, *, compare: Sequence[Path] = (), megabytes: float
         answers.update(part["answers"])
     page = template("report.html.j2").render(
         summary=summary,
-        run={**_column(summary), "policy": summary["policy"], "control": summary["control"], "tasks": tasks},
+        run={**_column(summary), "control": summary["control"], "tasks": tasks},
         outcomes=_outcomes(list(summary["tasks"].values()), word),
         success=word,
         answers=sorted(answers.items()),
@@ -140,8 +141,10 @@ def _outcomes(parts: Sequence[Mapping[str, Any]], success: str) -> list[dict[str
 
 def _column(summary: Mapping[str, Any]) -> dict[str, str]:
     control = summary["control"]
+    policy = verified_name(summary)
     return {
-        "title": ", ".join([summary["policy"], *([] if control == "none" else [control]), *_graph_note(summary)]),
+        "policy": policy,
+        "title": ", ".join([policy, *([] if control == "none" else [control]), *_graph_note(summary)]),
         "subtitle": f"{summary['pooled']['episodes']} episodes, seed {summary['settings']['seed']}",
         "description": DESCRIPTIONS.get(control, control),
     }

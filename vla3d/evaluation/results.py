@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,8 @@ from vla3d.types import KeyframeAction
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRecord:
-    """One decision: the action, and why its motion was not carried out (None when it was)."""
+    """One decision: the action, why its motion was not carried out (None when it was), and what a verified policy concluded
+    about the keyframe before it. Two are equal when the same was carried out, whatever was thought of it."""
 
     position: tuple[float, ...]
     quaternion: tuple[float, ...]
@@ -31,9 +32,10 @@ class ActionRecord:
     ignore_collisions: bool
     answer: str
     failure: str | None
+    verdict: str | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, action: KeyframeAction, failure: str | None) -> Self:
+    def of(cls, action: KeyframeAction, failure: str | None, verdict: str | None = None) -> Self:
         """Record an action."""
         return cls(
             position=tuple(float(v) for v in action.position),
@@ -42,6 +44,7 @@ class ActionRecord:
             ignore_collisions=bool(action.ignore_collisions),
             answer=action.answer,
             failure=failure,
+            verdict=verdict,
         )
 
 
@@ -95,8 +98,8 @@ class EpisodeRecord:
             ValueError: when it is something else.
         """
         stored = json.loads(text)
-        known = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        known = {own.name for own in fields(cls)}
+        needed = {own.name for own in fields(cls) if own.default is MISSING}
         if not isinstance(stored, dict) or not needed <= stored.keys() <= known:
             raise ValueError(f"expected exactly the keys {', '.join(sorted(known))}")
         actions = tuple(

@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -94,6 +94,7 @@ def shared_settings(config: RolloutConfig) -> dict[str, Any]:
         **({"test_demos": str(config.test_demos)} if config.test_demos is not None else {}),
         # With repeats the number of episodes decides which one an index stands for.
         **({"repeats": config.repeats, "episodes": config.episodes} if config.repeats > 1 else {}),
+        **({"verify": asdict(config.verify)} if config.verify.enabled else {}),
         "seed": config.seed,
         "states_sha256": None if config.states is None else _states_digest(config),
         "image_size": config.image_size,

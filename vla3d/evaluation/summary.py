@@ -49,6 +49,11 @@ def summarise(records: Mapping[str, Sequence[EpisodeRecord]], settings: Mapping[
     return summary
 
 
+def verified_name(summary: Mapping[str, Any]) -> str:
+    """The policy's name, and whether its keyframes were verified."""
+    return f"{summary['policy']}, verified" if "verify" in summary["settings"] else str(summary["policy"])
+
+
 def _task(episodes: Sequence[EpisodeRecord], control: str) -> dict[str, Any]:
     part: dict[str, Any] = _rate(SuccessRate.of(r.success for r in episodes))
     part["failures"] = _counts(r.failure for r in episodes if r.failure is not None)

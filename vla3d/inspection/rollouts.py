@@ -19,7 +19,8 @@ from vla3d.types import Workspace
 
 _CONFIG_FILE = "config.yaml"
 _STAND_IN = "random"  # never asked: the actions are recorded
-_OWN = {"tasks", "out", "checkpoint", "policy", "states", "save_states", "compare", "graph"}
+# What was concluded is in the records; the policy that thinks along is shown as it is.
+_OWN = {"tasks", "out", "checkpoint", "policy", "states", "save_states", "compare", "graph", "verify"}
 
 
 def records(folder: Path) -> dict[str, list[EpisodeRecord]]:

@@ -1,0 +1,1 @@
+"""Any policy, with each of its keyframes checked against the scene graph."""
