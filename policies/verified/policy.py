@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vla3d.errors import ConfigError
-from vla3d.policies.base import Policy, PolicyExplanation
+from vla3d.policies.base import Policy, PolicyExplanation, terminal_answer
 from vla3d.policies.verified.config import VerifyConfig
 from vla3d.policies.verified.judging import judge
 from vla3d.policies.verified.watching import Sight, Watcher
@@ -91,6 +91,25 @@ class VerifiedPolicy(Policy):
         self._policy.mask_text = value
 
     @property
+    def graph_control(self) -> str:  # type: ignore[override]
+        """What is done to what the wrapped policy takes from its own scene graph."""
+        return self._policy.graph_control
+
+    @graph_control.setter
+    def graph_control(self, value: str) -> None:
+        self._policy.graph_control = value
+
+    @property
+    def reads_graph(self) -> bool:
+        """Whether the wrapped policy does."""
+        return self._policy.reads_graph
+
+    @property
+    def terminal_answers(self) -> tuple[str, ...]:
+        """All of them, whatever the wrapped policy says by itself."""
+        return ("absent", "cannot", "done")
+
+    @property
     def goal(self) -> BoundGoal | None:
         """What was asked for in this episode; None where the sentence could not be read."""
         return None if self._episode is None else self._episode.goal
@@ -115,7 +134,7 @@ class VerifiedPolicy(Policy):
             self._began(episode, observation, sight) if episode.before is None else self._judged(episode, observation, sight)
         )
         self._asked = answer is None and not episode.recovery
-        action = self._next(episode, observation) if answer is None else replace(_here(observation), answer=answer)
+        action = self._next(episode, observation) if answer is None else terminal_answer(observation, answer)
         episode.before, episode.sent = sight, action
         return action
 

@@ -114,6 +114,15 @@ def test_who_must_not_read_does_not_read_here() -> None:
     assert policy.goal is None
 
 
+def test_controls_of_the_wrapped_policy_reach_it() -> None:
+    inner = Plans(lift(RED))
+    policy = VerifiedPolicy(inner, VerifyConfig(enabled=True), workspace=WORKSPACE)
+    policy.graph_control = "shuffled"
+    assert inner.graph_control == policy.graph_control == "shuffled"
+    assert not policy.reads_graph
+    assert set(policy.terminal_answers) == {"absent", "cannot", "done"}
+
+
 def test_recoveries_stay_in_the_workspace() -> None:
     high = [go([0.4, 0.1, 0.4], True), go([0.4, 0.1, 0.4], False)]
     actions, _ = run(TeleportWorld(LIFT), Plans(high))
