@@ -1,6 +1,7 @@
 """Lift the cube that stands so to another thing: nothing but that tells it from the others."""
 
 from collections.abc import Sequence
+from math import hypot, sqrt
 
 import mujoco
 import numpy as np
@@ -172,7 +173,7 @@ def _draw_layout(
     """
     others = {kind: [other for other in SIDES if other != side and (other, kind) in TRAINED] for kind in kinds}
     for _ in range(_MAX_LAYOUTS):
-        wanted = [(each, kind) for kind in kinds for each in (side, str(rng.choice(others[kind])))]
+        wanted = [(each, kind) for kind in kinds for each in (side, others[kind][int(rng.integers(len(others[kind])))])]
         anchors = {kind: ANCHOR_SPAWN.draw(rng) for kind in kinds}
         cubes = _draw_cubes(rng, wanted, anchors)
         if cubes is not None and _told_apart(wanted, cubes, anchors):
@@ -201,11 +202,16 @@ def _draw_cubes(
 
 def _has_room(pose: TablePose, kind: int, cubes: Sequence[TablePose], anchors: dict[int, TablePose]) -> bool:
     """Whether a cube at an anchor leaves the hand room, and is clear of the other anchors."""
-    half = CUBE_EDGE / 2
-    if any(square_gap(pose, half, cube, half) < CLEARANCE for cube in cubes):
-        return False
-    strangers = ((other, place) for other, place in anchors.items() if other != kind)
-    return all(square_gap(pose, half, place, ANCHORS[other].width / 2) > CLEAR.near.no for other, place in strangers)
+    strangers = ((place, ANCHORS[other].width / 2) for other, place in anchors.items() if other != kind)
+    return all(_apart(pose, cube, CUBE_EDGE / 2, CLEARANCE) for cube in cubes) and all(
+        _apart(pose, place, half, CLEAR.near.no) for place, half in strangers
+    )
+
+
+def _apart(cube: TablePose, other: TablePose, half: float, gap: float) -> bool:
+    """Whether a cube is at least so far from another square; circles around them tell it of most pairs, and fast."""
+    between = hypot(cube.x - other.x, cube.y - other.y)
+    return between >= sqrt(2) * (CUBE_EDGE / 2 + half) + gap or square_gap(cube, CUBE_EDGE / 2, other, half) >= gap
 
 
 def _told_apart(wanted: Sequence[tuple[str, int]], cubes: tuple[TablePose, ...], anchors: dict[int, TablePose]) -> bool:

@@ -8,9 +8,9 @@ the box is always the leftmost of all, whatever box there is, so nobody would ha
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import cos, pi, radians, sin
 
 import numpy as np
-from jaxtyping import Float
 
 from vla3d.envs.tabletop.objects import CUBE_EDGE
 from vla3d.envs.tabletop.placement import TablePose
@@ -39,8 +39,9 @@ CLEAR = replace(USUAL, near=Band(0.047, 0.095, "mm"), side=Band(0.03, 0.0, "mm")
 millimetres and, around round things, turned any way."""
 
 # Seen from the robot base, directions in the world's xy plane.
-_HEADINGS = {"left_of": np.pi / 2, "right_of": -np.pi / 2, "in_front_of": np.pi, "behind": 0.0}
-_SPREAD = np.radians(70)
+_HEADINGS = {"left_of": pi / 2, "right_of": -pi / 2, "in_front_of": pi, "behind": 0.0}
+_SPREAD = radians(70)
+_PARALLEL = 1e-9
 
 Stands = Mapping[tuple[str, int], tuple[int, ...]]
 
@@ -89,14 +90,17 @@ def place_beside(rng: np.random.Generator, side: str, kind: int, anchor: TablePo
     """
     heading = _HEADINGS[side] + rng.uniform(-_SPREAD, _SPREAD)
     turn, gap = float(rng.uniform(-yaw, yaw)), rng.uniform(*GAP)
-    normals = np.array([turn, turn + np.pi / 2, *((heading,) if ANCHORS[kind].round else (anchor.yaw, anchor.yaw + np.pi / 2))])
-    half = ANCHORS[kind].width / 2
-    reach = _support(CUBE_EDGE / 2, turn, normals) + (half if ANCHORS[kind].round else _support(half, anchor.yaw, normals))
+    half, is_round = ANCHORS[kind].width / 2, ANCHORS[kind].round
+    normals = (turn, turn + pi / 2, *((heading,) if is_round else (anchor.yaw, anchor.yaw + pi / 2)))
     # The two are ``gap`` apart as soon as they are along one of their normals.
-    away = float(((gap + reach) / np.abs(np.cos(normals - heading)).clip(min=1e-9)).min())
-    return TablePose(float(anchor.x + away * np.cos(heading)), float(anchor.y + away * np.sin(heading)), turn)
+    away = min(
+        (gap + _support(CUBE_EDGE / 2, turn - normal) + (half if is_round else _support(half, anchor.yaw - normal)))
+        / max(abs(cos(normal - heading)), _PARALLEL)
+        for normal in normals
+    )
+    return TablePose(anchor.x + away * cos(heading), anchor.y + away * sin(heading), turn)
 
 
-def _support(half: float, yaw: float, normals: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-    """Half the width of a turned square along each of some directions, metres."""
-    return np.asarray(half * (np.abs(np.cos(normals - yaw)) + np.abs(np.sin(normals - yaw))))
+def _support(half: float, angle: float) -> float:
+    """Half the width of a square along a direction that is ``angle`` radians off its edges, metres."""
+    return half * (abs(cos(angle)) + abs(sin(angle)))
