@@ -18,7 +18,7 @@ class NothingLoadedError(Exception):
 
 
 def loads(*_: Any) -> None:
-    raise NothingLoadedError
+    raise NothingLoadedError("demos would be loaded")
 
 
 @pytest.mark.parametrize(("answers", "expected"), [(False, ConfigError), (True, NothingLoadedError)])
@@ -39,5 +39,5 @@ def test_answers_are_for_policies_that_have_them(
         policy_config={**BOX, "answers": answers},
         demos=DemosConfig(answers=True),
     )
-    with pytest.raises(expected, match="" if answers else "policy.answers=true"):
+    with pytest.raises(expected, match="would be loaded" if answers else "policy.answers=true"):
         train_policy(config)
