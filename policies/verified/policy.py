@@ -82,7 +82,7 @@ class VerifiedPolicy(Policy):
         self._asked = False
 
     @property
-    def mask_text(self) -> bool:  # type: ignore[override]
+    def mask_text(self) -> bool:
         """Whether the wrapped policy must not read, and so neither must this one."""
         return self._policy.mask_text
 
