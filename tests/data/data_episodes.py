@@ -20,6 +20,16 @@ def _frame(rng: np.random.Generator, size: tuple[int, int], exact_depth: bool, s
     )
 
 
+def _alternative(rng: np.random.Generator, other: int) -> Alternative:
+    action = KeyframeAction(
+        position=rng.normal(size=3),
+        quaternion=rng.normal(size=4),
+        gripper_open=other == 0,
+        answer="move" if other == 0 else "absent",
+    )
+    return Alternative(sentences=(f"lift block {other}", "raise the öther"), action=action)
+
+
 def build(
     *,
     seed: int = 0,
@@ -70,17 +80,6 @@ def build(
         seed=seed,
         success=True,
         steps=steps,
-        alternatives=tuple(
-            Alternative(
-                sentences=(f"lift block {other}", "raise the öther"),
-                action=KeyframeAction(
-                    position=rng.normal(size=3),
-                    quaternion=rng.normal(size=4),
-                    gripper_open=other == 0,
-                    answer="move" if other == 0 else "absent",
-                ),
-            )
-            for other in range(2)
-        ),
+        alternatives=tuple(_alternative(rng, other) for other in range(2)),
         metadata={"attempt": seed, "instances": {"1": "block"}, "nested": [1.5, None, "x"]},
     )
