@@ -44,8 +44,8 @@ RELATIONS = """## What a relation means
 In `lift_by_relation` all cubes look alike. "The cube just left of the box" stands so that two [predicates](predicates.md) are
 true: `near` and `left_of`, seen from the robot base (looking along x, y to its left); of all other cubes that is false, never
 undecided. The side alone would not do: the one cube that is left of the box is the leftmost of all, whatever box there is. Two
-of four kinds of things are there. Each has a cube on the named side and one on another, so neither the side nor the thing alone
-tells the cube.
+of four kinds of things are there, with cubes on the same two sides of both, and any of these four might be asked for: nothing
+but side and thing together tells the cube.
 
 Some pairs are in no training set; `factors=[unseen_relations]` asks for them alone ([suites](suites.md)):
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import hypot, sqrt
+from typing import TypeVar
 
 import mujoco
 import numpy as np
@@ -13,11 +14,13 @@ from vla3d.envs.tabletop.tasks.anchors import ANCHORS
 from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
 from vla3d.envs.tabletop.tasks.choices import another
 from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, add_cubes, cube_names, lifted, pick_up, picked_up, put_cubes
-from vla3d.envs.tabletop.tasks.standing import CLEAR, SIDES, USUAL, Stands, place_beside, standing, the_one
+from vla3d.envs.tabletop.tasks.standing import ASIDE, CLEAR, SIDES, STRAIGHT, USUAL, Stands, place_beside, standing, the_one
 from vla3d.envs.tabletop.world import World
 from vla3d.scene_graphs.predicates.tolerances import Tolerances
 from vla3d.scene_graphs.predicates.truth import FALSE
 from vla3d.types import KeyframeAction
+
+Choice = TypeVar("Choice")
 
 GOAL_RISE = 0.10
 CUBES = cube_names(4)
@@ -45,9 +48,9 @@ class LiftByRelation(TabletopTask):
     """Four equal cubes at two other things; the goal is the cube just on the named side of the named one, 10 cm up.
 
     The other things are the anchors: two of a box, a button, a target and a puck. A variation is a side and an anchor, and
-    names the cube that stands *just* there: see ``standing``. Both anchors have a cube on that side and a cube on another, so
-    neither side nor anchor alone tells the cube. Every other cube can be named by a pair of the training set, and the side is
-    trained with the anchor that is not named, so what is never said does not tell the cube either.
+    names the cube that stands *just* there: see ``standing``. Both anchors have cubes on the same two sides, and any of the
+    four pairs might be asked for there: all are in the training set but the named one of a held-out variation. So nothing but
+    both words of the sentence tells the cube.
     """
 
     name = "lift_by_relation"
@@ -96,15 +99,12 @@ class LiftByRelation(TabletopTask):
         return naming[candidate % len(naming)]
 
     def absent_variations(self, scenario: Scenario, unseen: bool = False) -> Sequence[int]:
-        """In half of the episodes pairs whose anchor is not there, in the others those of anchors at which no cube stands so.
-
-        Where there is no side that certainly has no cube, the anchor is one that is not there.
-        """
+        """In half of the episodes pairs whose anchor is not there, in the others those of anchors where no cube stands so."""
         stands = _standing(scenario, CLEAR)
         nobody = [index for index in self.variations(unseen) if set(stands.get(VARIATIONS[index], ())) == {FALSE}]
         nothing = [index for index in self.variations(unseen) if VARIATIONS[index] not in stands]
         # Which number the named cube has is drawn.
-        return nobody if nobody and scenario.goal % 2 else nothing
+        return nobody if scenario.goal % 2 else nothing
 
     def build(self, spec: mujoco.MjSpec) -> None:
         """Add the cubes and an anchor of each kind."""
@@ -113,12 +113,17 @@ class LiftByRelation(TabletopTask):
             anchor.add(spec, anchor.name)
 
     def draw(self, rng: np.random.Generator, variation: int) -> Scenario:
-        """Draw the other anchor, places and colours; which cube is the named one is drawn too."""
+        """Draw the other anchor and the other side, places and colours; which cube is the named one is drawn too."""
         side, kind = VARIATIONS[variation]
-        partner = int(rng.choice([other for other in range(len(ANCHORS)) if other != kind and (side, other) in TRAINED]))
-        anchors, beside = _draw_layout(rng, side, (kind, partner))
+        partner = _drawn(rng, [other for other in range(len(ANCHORS)) if other != kind and (side, other) in TRAINED])
+        shared = [other for other in SIDES if other != side and {(other, kind), (other, partner)} <= {*TRAINED}]
+        other_side = _drawn(rng, shared)
+        straight = _drawn(rng, [kind, partner] if VARIATIONS[variation] in TRAINED else [partner])
+        # In a fixed order, so that the layout does not tell which of its four pairs is named.
+        wanted = [(each, at) for at in sorted((kind, partner)) for each in SIDES if each in (side, other_side)]
+        anchors, beside = _draw_layout(rng, wanted, straight)
         order = rng.permutation(len(CUBES))
-        goal = int(np.flatnonzero(order == 0)[0])
+        goal = int(np.flatnonzero(order == wanted.index((side, kind)))[0])
         color, *colors = distinct_colors(rng, 1 + len(ANCHORS), [int(rng.integers(len(COLOR_NAMES)))])
         return Scenario(
             variation=variation,
@@ -160,38 +165,46 @@ def _standing(scenario: Scenario, tolerances: Tolerances = USUAL) -> Stands:
     return standing(cubes, tuple((kind, pose) for kind, pose in enumerate(anchors) if pose != _NOT_HERE), tolerances)
 
 
+def _drawn(rng: np.random.Generator, choices: Sequence[Choice]) -> Choice:
+    return choices[int(rng.integers(len(choices)))]
+
+
 def _draw_layout(
-    rng: np.random.Generator, side: str, kinds: tuple[int, int]
+    rng: np.random.Generator, wanted: Sequence[tuple[str, int]], straight: int
 ) -> tuple[dict[int, TablePose], tuple[TablePose, ...]]:
-    """Draw places of two anchors, and at each of them of a cube on ``side`` and one on another side.
+    """Draw places of two anchors and of cubes at them.
+
+    Args:
+        rng: source of the places.
+        wanted: on which side of which anchor each cube stands.
+        straight: the anchor whose cubes stand straight on their sides, so that on its other sides there is certainly none.
 
     Returns:
-        The anchors' places by kind; those of the cubes, the one on ``side`` of the first anchor first.
+        The anchors' places by kind, and those of the cubes.
 
     Raises:
         RuntimeError: the spawn ranges cannot hold the things.
     """
-    others = {kind: [other for other in SIDES if other != side and (other, kind) in TRAINED] for kind in kinds}
     for _ in range(_MAX_LAYOUTS):
-        wanted = [(each, kind) for kind in kinds for each in (side, others[kind][int(rng.integers(len(others[kind])))])]
-        anchors = {kind: ANCHOR_SPAWN.draw(rng) for kind in kinds}
-        cubes = _draw_cubes(rng, wanted, anchors)
+        anchors = {kind: ANCHOR_SPAWN.draw(rng) for kind in dict.fromkeys(kind for _, kind in wanted)}
+        cubes = _draw_cubes(rng, wanted, anchors, straight)
         if cubes is not None and _told_apart(wanted, cubes, anchors):
             return anchors, cubes
-    raise RuntimeError(f"no layout for {len(CUBES)} cubes at two anchors: the spawn ranges are too small")
+    raise RuntimeError(f"no layout for {len(wanted)} cubes at two anchors: the spawn ranges are too small")
 
 
 def _draw_cubes(
-    rng: np.random.Generator, wanted: Sequence[tuple[str, int]], anchors: dict[int, TablePose]
+    rng: np.random.Generator, wanted: Sequence[tuple[str, int]], anchors: dict[int, TablePose], straight: int
 ) -> tuple[TablePose, ...] | None:
     """Places on the wanted sides with room around them; None where there is none."""
-    (one, other), (first, second) = anchors.items(), anchors.keys()
-    if square_gap(one[1], ANCHORS[first].width / 2, other[1], ANCHORS[second].width / 2) < CLEARANCE:
+    (one, first), (two, second) = anchors.items()
+    if square_gap(first, ANCHORS[one].width / 2, second, ANCHORS[two].width / 2) < CLEARANCE:
         return None
     cubes: list[TablePose] = []
     for side, kind in wanted:
+        spread = STRAIGHT if kind == straight else ASIDE
         for _ in range(_MAX_TRIES):
-            pose = place_beside(rng, side, kind, anchors[kind], CUBE_SPAWN.yaw)
+            pose = place_beside(rng, side, kind, anchors[kind], yaw=CUBE_SPAWN.yaw, spread=spread)
             if CUBE_SPAWN.holds(pose) and _has_room(pose, kind, cubes, anchors):
                 cubes.append(pose)
                 break

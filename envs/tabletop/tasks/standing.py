@@ -34,14 +34,16 @@ GAP = (0.043, 0.046)
 reaches beyond the face of the cube it is about to grip."""
 
 USUAL = Tolerances()
-CLEAR = replace(USUAL, near=Band(0.047, 0.095, "mm"), side=Band(0.03, 0.0, "mm"))
+CLEAR = replace(USUAL, near=Band(0.047, 0.095, "mm"), side=Band(0.03, 0.006, "mm"))
 """Wider bands than usual. What they decide is decided as well for boxes that were measured from images, which are off by a few
 millimetres and, around round things, turned any way."""
 
 # Seen from the robot base, directions in the world's xy plane.
 _HEADINGS = {"left_of": pi / 2, "right_of": -pi / 2, "in_front_of": pi, "behind": 0.0}
-_SPREAD = radians(70)
 _PARALLEL = 1e-9
+
+ASIDE, STRAIGHT = radians(70), radians(1.8)
+"""How far off its side the direction to a cube may be, radians: it may stand on a second side as well, or surely does not."""
 
 Stands = Mapping[tuple[str, int], tuple[int, ...]]
 
@@ -78,17 +80,18 @@ def the_one(truth: Sequence[int]) -> int | None:
     return values.index(TRUE) if values.count(TRUE) == 1 and values.count(FALSE) == len(values) - 1 else None
 
 
-def place_beside(rng: np.random.Generator, side: str, kind: int, anchor: TablePose, yaw: float) -> TablePose:
+def place_beside(rng: np.random.Generator, side: str, kind: int, anchor: TablePose, *, yaw: float, spread: float) -> TablePose:
     """A place for a cube about ``GAP`` away from an anchor; where corner faces corner it is farther, up to half as much.
 
     Args:
         rng: source of direction, distance and the cube's turn.
-        side: one of ``SIDES``; the direction is up to 70 degrees off it.
+        side: one of ``SIDES``.
         kind: index into ``ANCHORS``.
         anchor: where that stands.
         yaw: largest turn of the cube to either side, radians.
+        spread: how far off the side the direction may be, radians: ``ASIDE`` or ``STRAIGHT``.
     """
-    heading = _HEADINGS[side] + rng.uniform(-_SPREAD, _SPREAD)
+    heading = _HEADINGS[side] + rng.uniform(-spread, spread)
     turn, gap = float(rng.uniform(-yaw, yaw)), rng.uniform(*GAP)
     half, is_round = ANCHORS[kind].width / 2, ANCHORS[kind].round
     normals = (turn, turn + pi / 2, *((heading,) if is_round else (anchor.yaw, anchor.yaw + pi / 2)))
