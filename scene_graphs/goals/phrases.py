@@ -108,11 +108,23 @@ def _placed(thing: Description, words: Words) -> Iterator[tuple[Description, Wor
     color, after = _color_behind(thing, words)
     if color is not None:
         yield from _placed(replace(thing, color=color), after)
-    for relative, (place, predicate) in product(RELATIVES, PLACES.items()):
-        said = (*relative, *place)
+    for relative, just, (place, predicate) in product(RELATIVES, ((), ("just",)), PLACES.items()):
+        said = (*relative, *just, *place)
+        if words[: len(said)] != said:
+            continue
+        for anchor, rest in noun_phrases(words[len(said) :], thing):
+            there = replace(thing, predicate=predicate, anchor=anchor, near=bool(just))
+            yield there, rest
+            if predicate == "near":
+                yield from _on_a_side(there, rest)
+
+
+def _on_a_side(thing: Description, words: Words) -> Iterator[tuple[Description, Words]]:
+    """A thing near another one, and on which side of it: "next to the box, left of it"."""
+    for place, predicate in PLACES.items():
+        said = (*place, "it")
         if words[: len(said)] == said:
-            for anchor, rest in noun_phrases(words[len(said) :], thing):
-                yield replace(thing, predicate=predicate, anchor=anchor), rest
+            yield replace(thing, predicate=predicate, near=True), words[len(said) :]
 
 
 def _color_behind(thing: Description, words: Words) -> tuple[str | None, Words]:

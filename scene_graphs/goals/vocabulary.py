@@ -16,6 +16,8 @@ NOUNS: dict[str, str] = {
     **dict.fromkeys(("ball", "sphere"), BALL),
     **dict.fromkeys(("target", "square", "patch"), TARGET),
     **dict.fromkeys(("cabinet", "cupboard"), "cabinet"),
+    **dict.fromkeys(("puck", "disc"), "puck"),
+    "button": "button",
     TABLE_LABEL: TABLE_LABEL,
 }
 """What each noun, of one word or two, means: nouns and labels of one meaning are one word here."""

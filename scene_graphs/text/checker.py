@@ -122,6 +122,8 @@ class Facts:
                 truth = np.minimum(truth, self.attribute(name, value))
             if description.predicate is not None and description.anchor is not None:
                 there = np.minimum(self.relation(description.predicate), self.members(description.anchor)[None])
+                if description.near:
+                    there = np.minimum(there, self.relation("near"))
                 truth = np.minimum(truth, there.max(axis=1, initial=FALSE))
             self._members[description] = truth
         return self._members[description]

@@ -22,9 +22,10 @@ class Description:
         state: such as ``"open"``.
         predicate: how they stand to some ``anchor``.
         anchor: to which other thing; may be described by an anchor itself.
+        near: whether they are near it as well: "just left of the box".
 
     Raises:
-        ConfigError: a predicate without anchor or the other way round, or an unknown predicate.
+        ConfigError: a predicate without anchor or the other way round, nearness without either, or an unknown predicate.
     """
 
     label: str | None
@@ -33,10 +34,13 @@ class Description:
     state: str | None = None
     predicate: str | None = None
     anchor: "Description | None" = None
+    near: bool = False
 
     def __post_init__(self) -> None:
         if (self.predicate is None) != (self.anchor is None):
             raise ConfigError(f"description of {self.label!r}: got a predicate or an anchor alone, expected both or neither.")
+        if self.near and self.anchor is None:
+            raise ConfigError(f"description of {self.label!r}: got nearness without an anchor, expected one to be near to.")
         if self.predicate is not None and self.predicate not in RELATIONS:
             raise unknown_name("predicate", self.predicate, RELATIONS)
 

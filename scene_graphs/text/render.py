@@ -109,6 +109,7 @@ class Writer:
         self._marks += [Mark(start=start, end=len(self._text), role="object", description=description), *marks]
         if description.predicate is not None and description.anchor is not None:
             self._add(" that are " if many else self.choose((" ", " that is ")))
+            self._add("just " if description.near else "")
             self.predicate(description, description.predicate, description.anchor)
             self._add(" ")
             self.thing(description.anchor, "the")

@@ -125,6 +125,25 @@ def test_where_a_thing_is_belongs_to_it_where_the_sentence_says_so() -> None:
     assert moved is not None and moved.wishes[0].claim.object == Description(label="drawer", state="open")  # type: ignore[union-attr]
 
 
+def test_just_beside_is_near_and_on_that_side() -> None:
+    around = scene(tray(2, 0.5, 0.0), cube(3, 0.5, 0.135), cube(4, 0.5, 0.30), cube(5, 0.5, -0.135))
+    meant = {}
+    for sentence in (
+        "lift the block just left of the tray",
+        "lift the block next to the tray, left of it",
+        "lift the block left of the tray",
+    ):
+        goal = read_goal(sentence)
+        assert goal is not None
+        (block,) = goal.handled
+        meant[sentence] = goal.bind(around).meant[block]
+        assert name(block, Viewpoint(), definite=True).text.startswith("the block ")
+    assert list(meant.values()) == [(3,), (3,), (3, 4)]
+    just = read_goal("lift the block just behind the tray")
+    assert just is not None and [said.near for said in just.missing(around)] == [True]
+    assert "just behind" in name(just.handled[0], Viewpoint(), definite=True).text
+
+
 @pytest.mark.parametrize(
     "sentence",
     [

@@ -121,6 +121,8 @@ def test_things_that_are_no_claims_are_refused() -> None:
         ask(All(claims=()), Viewpoint())
     with pytest.raises(ConfigError, match="Unknown predicate 'onn'"):
         Related(subject=CUBE, predicate="onn", object=TRAY)
+    with pytest.raises(ConfigError, match="nearness without an anchor"):
+        Description(label="cup", near=True)
     with pytest.raises(ConfigError, match="predicate or an anchor alone"):
         Description(label="cube", predicate="on")
 
