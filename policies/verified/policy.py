@@ -91,7 +91,7 @@ class VerifiedPolicy(Policy):
         self._policy.mask_text = value
 
     @property
-    def graph_control(self) -> str:  # type: ignore[override]
+    def graph_control(self) -> str:
         """What is done to what the wrapped policy takes from its own scene graph."""
         return self._policy.graph_control
 
