@@ -45,7 +45,7 @@ def main() -> None:
     if options.page:
         write_page(options.page, summaries, options)
     if options.release:
-        if not options.policy:
+        if Path(policy).resolve() != options.release.resolve():
             shutil.copytree(policy, options.release, dirs_exist_ok=True)
         facts = {"demos": options.demos, "experiment": options.experiment, "seed": options.seed}
         parameters = sum(weight.numel() for weight in load_policy(policy).parameters())

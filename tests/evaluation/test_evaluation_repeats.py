@@ -68,7 +68,14 @@ def test_the_summary_and_its_table_tell_both_uncertainties() -> None:
 
 def row(name: str, group: str, mean: float, tasks: tuple[str, ...], repeats: list[float] | None = None) -> dict[str, Any]:
     part = {"successes": 1, "episodes": 4, "rate": 0.25, "interval": [0.0, 1.0]}
-    made = {"name": name, "group": group, "mean_success": mean, "pooled": part, "tasks": dict.fromkeys(tasks, part)}
+    made = {
+        "name": name,
+        "group": group,
+        "control": "none",
+        "mean_success": mean,
+        "pooled": part,
+        "tasks": dict.fromkeys(tasks, part),
+    }
     return made | ({"repeats": spread(repeats)} if repeats is not None else {})
 
 
@@ -86,6 +93,11 @@ def test_a_groups_mean_weighs_rows_alike_however_many_tasks_they_have() -> None:
     lines = suite_table({"rows": rows, "group_means": means}).splitlines()
     assert lines[-1] == "mean of The COLOSSEUM (2 rows, each the mean over its tasks): 35.0 ± 7.1 %"
     assert "repeats" in lines[0] and "50.0 ± 14.1 %" in lines[3]
+
+
+def test_controls_are_not_averaged() -> None:
+    controls = [{**row(name, "controls", 0.9, ("jar",)), "control": name} for name in ("swap", "mask_text")]
+    assert group_means(controls) == {}
 
 
 def config(**changes: Any) -> RolloutConfig:

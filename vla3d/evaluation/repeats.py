@@ -46,14 +46,15 @@ def group_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     COLOSSEUM's average is formed.
 
     Args:
-        rows: with ``group``, ``mean_success``, and ``repeats`` where there were some.
+        rows: with ``group``, ``control``, ``mean_success``, and ``repeats`` where there were some.
 
     Returns:
-        Group to ``mean``, ``rows`` and, with repeats, ``std`` of the group's mean over them. Rows without a group form none.
+        Group to ``mean``, ``rows`` and, with repeats, ``std`` of the group's mean over them. Rows without a group form none, nor
+        do controls: each of them asks something else.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["group"]:
+        if row["group"] and row["control"] == "none":
             groups.setdefault(row["group"], []).append(row)
     found = {}
     for name, members in groups.items():
