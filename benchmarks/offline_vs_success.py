@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from vla3d.evaluation.correlation import rank_correlation
 from vla3d.evaluation.offline_results import RESULTS_FILE, read_results
@@ -243,6 +244,9 @@ def draw(measured: Sequence[Measured], path: Path) -> None:
         axes.set(title=task, xlabel="mean position error (mm)", ylim=(-3, 103))
         if pairs and min(x for x, _ in pairs) > 0:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
     for row in panels:
         row[0].set_ylabel("success in the simulator (%)")

@@ -135,7 +135,7 @@ def draw(summary: dict, path: Path) -> None:
     axes.set(xlim=(0, 101), xlabel="success (%); small strokes: single tasks")
     axes.grid(axis="x", alpha=0.3)
     if len([group for group in groups if group]) > 1:
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     figure.savefig(path, dpi=130)
 
 

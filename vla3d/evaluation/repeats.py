@@ -49,8 +49,8 @@ def group_means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         rows: with ``group``, ``control``, ``mean_success``, and ``repeats`` where there were some.
 
     Returns:
-        Group to ``mean``, ``rows`` and, with repeats, ``std`` of the group's mean over them. Rows without a group form none, nor
-        do controls: each of them asks something else.
+        Group to ``mean``, ``rows`` and, with repeats, ``std`` of the group's mean over them. Rows without a group form none,
+        and controls neither: each of them asks something else.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
