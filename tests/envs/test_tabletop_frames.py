@@ -69,13 +69,19 @@ def test_table_points_are_on_the_table(env: TabletopEnv) -> None:
     assert np.median(np.abs(heights[heights > -0.1])) < 2e-4
 
 
+def painted_things(env: TabletopEnv) -> list[tuple[int, int]]:
+    """Instance id and colour of everything that the task paints and that is there."""
+    numbered = enumerate(env.episode.scenario.colors, start=2)
+    return [(number, color) for number, color in numbered if env.instance_names[number] not in env.world.away]
+
+
 def test_everything_a_sentence_can_name_is_seen_twice_above_the_table(env: TabletopEnv) -> None:
     for seed in range(15):
         frames = env.reset(seed=seed).frames.values()
         high = [world_points(frame)[..., 2] > CROPPED_WITH_THE_TABLE for frame in frames]
-        for thing in range(len(env.episode.scenario.colors)):
-            pixels = [int(((f.segmentation == 2 + thing) & above).sum()) for f, above in zip(frames, high, strict=True)]
-            assert sum(count >= 12 for count in pixels) >= 2, (seed, env.instance_names[2 + thing], pixels)
+        for number, _ in painted_things(env):
+            pixels = [int(((f.segmentation == number) & above).sum()) for f, above in zip(frames, high, strict=True)]
+            assert sum(count >= 12 for count in pixels) >= 2, (seed, env.instance_names[number], pixels)
 
 
 def test_named_thing_looks_its_color(env: TabletopEnv) -> None:
@@ -87,9 +93,8 @@ def test_named_thing_looks_its_color(env: TabletopEnv) -> None:
     table = direction(np.array([COLORS[name] for name in COLOR_NAMES]))
     for seed in range(10):
         observation = env.reset(seed=seed)
-        scenario = env.episode.scenario
-        for thing, color in enumerate(scenario.colors):
-            seen = np.concatenate([f.rgb[f.segmentation == 2 + thing] for f in observation.frames.values()]).astype(float)
+        for number, color in painted_things(env):
+            seen = np.concatenate([f.rgb[f.segmentation == number] for f in observation.frames.values()]).astype(float)
             colored = seen[np.ptp(seen, axis=-1) > 0.3 * seen.max(axis=-1)]
             assert len(colored) >= 20 and int(np.argmax(table @ direction(colored.mean(axis=0)))) == color
 

@@ -31,6 +31,7 @@ def test_ids() -> None:
         "vla3d/StackBlocks-v0",
         "vla3d/PutItemInDrawer-v0",
         "vla3d/SlideBlockToTarget-v0",
+        "vla3d/LiftByRelation-v0",
         "vla3d/PutTwoInContainer-v0",
         "vla3d/PutTwoInDrawer-v0",
         "vla3d/StackFourBlocks-v0",
