@@ -209,18 +209,27 @@ def read_policy_config(directory: Path) -> dict[str, Any]:
     return stored
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The weights {path} cannot be read ({error}). Train again or take another checkpoint."
+        ) from error
+
+
 def load_weights(policy: nn.Module, path: Path) -> None:
     """Load weights that must fit exactly.
 
     Raises:
         CheckpointError: when the file is missing, damaged, or of another architecture.
     """
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The weights {path} cannot be read ({error}). Train again or take another checkpoint."
-        ) from error
+    weights = read_weights(path)
     expected = {key: tuple(value.shape) for key, value in policy.state_dict().items()}
     got = {key: tuple(value.shape) for key, value in weights.items()}
     different = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from vla3d.backbones.tokenizer import InstructionTokenizer
 from vla3d.errors import CheckpointError
 from vla3d.policies.grounding.grounder import Grounder
+from vla3d.policies.learned import read_weights
 from vla3d.scene_graphs.encoder.files import WEIGHTS_FILE, read_encoder_config
 
 _PREFIXES = {"encoder.": "encoder.", "temperatures.sentence_object.": "temperature."}
@@ -24,12 +22,7 @@ def pretrained_grounder(directory: Path | str) -> Grounder:
     folder = Path(directory)
     grounder = Grounder(read_encoder_config(folder), InstructionTokenizer.load(folder))
     path = folder / WEIGHTS_FILE
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The weights {path} cannot be read ({error}); pre-train again or take another folder."
-        ) from error
+    stored = read_weights(path)
     weights = {
         own + key.removeprefix(theirs): value
         for theirs, own in _PREFIXES.items()

@@ -11,18 +11,17 @@ from vla3d.envs.tabletop.colors import COLOR_NAMES, COLORS, distinct_colors
 from vla3d.envs.tabletop.objects import CUBE_EDGE
 from vla3d.envs.tabletop.placement import SpawnRange, TablePose, square_gap
 from vla3d.envs.tabletop.tasks.anchors import ANCHORS
-from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask
+from vla3d.envs.tabletop.tasks.base import Scenario
 from vla3d.envs.tabletop.tasks.choices import another
-from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, add_cubes, cube_names, lifted, pick_up, picked_up, put_cubes
+from vla3d.envs.tabletop.tasks.cubes import CLEARANCE, add_cubes, cube_names, put_cubes
+from vla3d.envs.tabletop.tasks.lifting import LiftingTask
 from vla3d.envs.tabletop.tasks.standing import ASIDE, CLEAR, SIDES, STRAIGHT, USUAL, Stands, place_beside, standing, the_one
 from vla3d.envs.tabletop.world import World
 from vla3d.scene_graphs.predicates.tolerances import Tolerances
 from vla3d.scene_graphs.predicates.truth import FALSE
-from vla3d.types import KeyframeAction
 
 Choice = TypeVar("Choice")
 
-GOAL_RISE = 0.10
 CUBES = cube_names(4)
 
 CUBE_SPAWN = SpawnRange(x=(0.31, 0.66), y=(-0.30, 0.30), yaw=np.pi / 4)
@@ -44,7 +43,7 @@ _MAX_TRIES = 8
 _NOT_HERE = TablePose(0.0, 0.0, 0.0, z=-1.0)
 
 
-class LiftByRelation(TabletopTask):
+class LiftByRelation(LiftingTask):
     """Four equal cubes at two other things; the goal is the cube just on the named side of the named one, 10 cm up.
 
     The other things are the anchors: two of a box, a button, a target and a puck. A variation is a side and an anchor, and
@@ -53,6 +52,7 @@ class LiftByRelation(TabletopTask):
     both words of the sentence tells the cube.
     """
 
+    cubes = CUBES
     name = "lift_by_relation"
     instances = (*CUBES, *(anchor.name for anchor in ANCHORS))
     num_candidates = len(CUBES)
@@ -146,18 +146,6 @@ class LiftByRelation(TabletopTask):
                 world.put_away(anchor.name, anchor.origin)
             else:
                 world.stand(anchor.name, pose, anchor.origin)
-
-    def reached(self, world: World, candidate: int) -> bool:
-        """Whether the cube is 10 cm above where it stood."""
-        return lifted(world, CUBES[candidate]) >= GOAL_RISE
-
-    def disturbed(self, world: World, candidate: int) -> bool:
-        """Whether the cube is in the hand, or off the table."""
-        return picked_up(world, CUBES[candidate])
-
-    def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
-        """Over the cube, down and close, up."""
-        return pick_up(world, CUBES[scenario.goal])
 
 
 def _standing(scenario: Scenario, tolerances: Tolerances = USUAL) -> Stands:

@@ -5,27 +5,23 @@ import numpy as np
 
 from vla3d.envs.tabletop.colors import distinct_colors
 from vla3d.envs.tabletop.placement import draw_layout
-from vla3d.envs.tabletop.tasks.base import Scenario, TabletopTask, name_one
+from vla3d.envs.tabletop.tasks.base import Scenario, name_one
 from vla3d.envs.tabletop.tasks.cubes import (
     CLEARANCE,
     CUBE_FOOTPRINT,
     CUBES,
     NUM_CUBES,
     add_cubes,
-    lifted,
-    pick_up,
-    picked_up,
     put_cubes,
 )
+from vla3d.envs.tabletop.tasks.lifting import LiftingTask
 from vla3d.envs.tabletop.world import World
-from vla3d.types import KeyframeAction
-
-GOAL_RISE = 0.10
 
 
-class PickAndLift(TabletopTask):
+class PickAndLift(LiftingTask):
     """Three cubes of different colours; the goal is the named one's centre 10 cm above where it stood."""
 
+    cubes = CUBES
     name = "pick_and_lift"
     instances = CUBES
     num_candidates = NUM_CUBES
@@ -53,15 +49,3 @@ class PickAndLift(TabletopTask):
     def arrange(self, world: World, scenario: Scenario) -> None:
         """Put the cubes on the table."""
         put_cubes(world, scenario.poses, scenario.colors)
-
-    def reached(self, world: World, candidate: int) -> bool:
-        """Whether the cube is 10 cm above where it stood."""
-        return lifted(world, CUBES[candidate]) >= GOAL_RISE
-
-    def disturbed(self, world: World, candidate: int) -> bool:
-        """Whether the cube is in the hand, or off the table."""
-        return picked_up(world, CUBES[candidate])
-
-    def expert_action(self, world: World, scenario: Scenario) -> KeyframeAction:
-        """Over the cube, down and close, up."""
-        return pick_up(world, CUBES[scenario.goal])
