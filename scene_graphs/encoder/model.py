@@ -12,6 +12,7 @@ from vla3d.scene_graphs.encoder.batch import GraphBatch
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.scene_graphs.encoder.inputs import GEOMETRY_FEATURES, LOOKS
 from vla3d.scene_graphs.encoder.layers import GraphLayer
+from vla3d.scene_graphs.encoder.lengths import in_order, rows_by_length
 from vla3d.scene_graphs.encoder.objects import ObjectEncoder
 
 
@@ -100,9 +101,16 @@ class SceneEncoder(nn.Module):
     def encode_text(
         self, ids: Int64[Tensor, "M T"], mask: Bool[Tensor, "M T"], hidden: Bool[Tensor, "M T"] | None = None
     ) -> Float[Tensor, "M T D"]:
-        """Features of words in the light of their sentence; see `TextEncoder`."""
-        words: Tensor = self.text(ids, mask, hidden)
-        return words
+        """Features of words in the light of their sentence; see `TextEncoder`. Those of padding mean nothing."""
+
+        def read(rows: Tensor, width: int) -> Tensor:
+            there = (rows, slice(width))
+            words: Tensor = self.text(ids[there], mask[there], None if hidden is None else hidden[there])
+            return words
+
+        groups = rows_by_length(mask)
+        words = [functional.pad(read(rows, width), (0, 0, 0, mask.shape[1] - width)) for rows, width in groups]
+        return in_order(words, groups)
 
     def fuse(
         self,
@@ -112,9 +120,18 @@ class SceneEncoder(nn.Module):
         node_mask: Bool[Tensor, "M N"],
     ) -> tuple[Float[Tensor, "M T D"], Float[Tensor, "M N D"]]:
         """Words that have looked at the things of a scene, and things that have heard the words, row by row."""
-        for layer in self.fusion:
-            words, nodes = layer(words, word_mask, nodes, node_mask)
-        return self.fused_word_norm(words), self.fused_node_norm(nodes)
+
+        def join(rows: Tensor, width: int) -> tuple[Tensor, Tensor]:
+            there = (rows, slice(width))
+            said, things = words[there], nodes[rows]
+            for layer in self.fusion:
+                said, things = layer(said, word_mask[there], things, node_mask[rows])
+            said = functional.pad(self.fused_word_norm(said), (0, 0, 0, words.shape[1] - width))
+            return said, self.fused_node_norm(things)
+
+        groups = rows_by_length(word_mask)
+        fused_words, fused_nodes = zip(*(join(rows, width) for rows, width in groups), strict=True)
+        return in_order(fused_words, groups), in_order(fused_nodes, groups)
 
     # Into the space in which they are compared. All have length 1.
 

@@ -1,8 +1,9 @@
 """How well words fit scenes, word by word."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 
 def late_interaction(
@@ -24,9 +25,23 @@ def late_interaction(
         item_mask: items that are there; a scene without any scores 0.
     """
     packed = words[word_mask]
-    scores = torch.einsum("wc,bkc->wbk", packed, items).masked_fill(~item_mask, float("-inf"))
-    best = scores.amax(dim=2) if items.shape[1] else scores.new_full(scores.shape[:2], float("-inf"))
-    best = torch.where(item_mask.any(dim=1), best, 0.0)
+    best = packed.new_zeros((len(packed), len(items)))
+    if items.shape[1]:
+        nearest = functional.embedding(_nearest(packed, items, item_mask), items.flatten(0, 1))
+        best = (packed[:, None] * nearest).sum(dim=2) * item_mask.any(dim=1)
     sentence = word_mask.nonzero()[:, 0]
     total = best.new_zeros((len(words), len(items))).index_add(0, sentence, best)
     return total / word_mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+@torch.no_grad()
+def _nearest(
+    words: Float[Tensor, "W C"], items: Float[Tensor, "B K C"], item_mask: Bool[Tensor, "B K"]
+) -> Int64[Tensor, "W B"]:
+    """Which item of each scene each word resembles most, items numbered scene by scene.
+
+    Only the answer is differentiated: most of the similarities would get a gradient of zero, and there are many of them.
+    """
+    scores = torch.einsum("wc,bkc->wbk", words, items).masked_fill_(~item_mask, float("-inf"))
+    first = items.shape[1] * torch.arange(len(items), device=items.device)
+    return scores.argmax(dim=2) + first

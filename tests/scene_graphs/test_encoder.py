@@ -13,6 +13,7 @@ from vla3d.scene_graphs.encoder.batch import stack_graphs
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
 from vla3d.scene_graphs.encoder.inputs import UNLISTED, graph_tensors
 from vla3d.scene_graphs.encoder.layers import GraphLayer, PlainGraphLayer
+from vla3d.scene_graphs.encoder.lengths import rows_by_length
 from vla3d.scene_graphs.encoder.similarity import late_interaction
 from vla3d.scene_graphs.graph import SceneGraph
 from vla3d.scene_graphs.node import SceneNode
@@ -263,6 +264,51 @@ def test_late_interaction_is_what_a_loop_says() -> None:
                 if word_mask[row, t]
             ]
             assert float(found[row, scene]) == pytest.approx(sum(best) / len(best) if best else 0.0, abs=1e-6)
+
+
+def test_late_interaction_has_the_gradients_of_its_definition() -> None:
+    generator = torch.Generator().manual_seed(5)
+    words, items = torch.randn(5, 4, 3, generator=generator), torch.randn(3, 6, 3, generator=generator)
+    word_mask = torch.rand(5, 4, generator=generator) < 0.6
+    item_mask = torch.rand(3, 6, generator=generator) < 0.6
+    word_mask[0], item_mask[2] = False, False
+    weights = torch.randn(5, 3, generator=generator)
+
+    def defined(words: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        scores = torch.einsum("mtc,bkc->mtbk", words, items).masked_fill(~item_mask, -1e9).amax(dim=3)
+        counted = scores * word_mask[..., None] * item_mask.any(dim=1)
+        return counted.sum(dim=1) / word_mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+    gradients = []
+    for score in (defined, lambda words, items: late_interaction(words, word_mask, items, item_mask)):
+        leaves = [value.clone().requires_grad_() for value in (words, items)]
+        (score(*leaves) * weights).sum().backward()
+        gradients.append([leaf.grad for leaf in leaves])
+    for expected, found in zip(*gradients, strict=True):
+        assert expected is not None and expected.any()
+        close(found, expected)
+
+
+# Groups of sentences
+
+
+def test_many_sentences_are_read_and_fused_as_each_by_itself() -> None:
+    encoder, generator = small_encoder(), torch.Generator().manual_seed(6)
+    lengths = torch.randint(1, 12, (80,), generator=generator)
+    assert len(rows_by_length(torch.arange(12) < lengths[:, None])) > 1
+    ids = torch.randint(VOCABULARY, (80, 12), generator=generator)
+    mask, node_mask = torch.arange(12) < lengths[:, None], torch.rand(80, 3, generator=generator) < 0.7
+    node_mask[:, 0] = True
+    nodes = torch.randn(80, 3, SMALL.width, generator=generator)
+    words = encoder.encode_text(ids, mask)
+    fused = encoder.fuse(words, mask, nodes, node_mask)
+    for row in range(80):
+        one = slice(row, row + 1)
+        alone = encoder.encode_text(ids[one], mask[one])
+        close(words[one][mask[one]], alone[mask[one]])
+        fused_alone = encoder.fuse(alone, mask[one], nodes[one], node_mask[one])
+        close(fused[0][one][mask[one]], fused_alone[0][mask[one]])
+        close(fused[1][one], fused_alone[1])
 
 
 # Configuration
