@@ -361,7 +361,7 @@ class BridgeVLA(ViewPolicy):
         if not read.graph.enabled:
             return cls(read, tokenizer)
         words = InstructionTokenizer.load(directory / GROUNDER_FOLDER)
-        return cls(read, tokenizer, grounder=Grounder(read.graph.encoder, words))
+        return cls(read, tokenizer, grounder=Grounder(read.graph.encoder, words, read.graph.scoring))
 
 
 def _action_head(inputs: int, width: int, outputs: int) -> nn.Sequential:

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from vla3d.errors import ConfigError
+from vla3d.errors import ConfigError, unknown_name
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
+
+Scoring = Literal["composed", "fused"]
+_SCORINGS: tuple[str, ...] = get_args(Scoring)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +17,12 @@ class GraphRouteConfig:
 
     Attributes:
         enabled: whether it does; every other setting means nothing otherwise.
-        pretrained: folder that ``vla3d pretrain objective=scene_graph`` wrote; its encoder, tokenizer and temperature are the
-            beginning, and ``encoder`` is what it says there. Empty begins anew, with the policy's tokenizer.
+        pretrained: folder that ``vla3d pretrain objective=scene_graph`` wrote; its encoder and tokenizer are the beginning, for
+            fused scoring the temperature too, and ``encoder`` is what it says there. Empty begins anew, with the policy's
+            tokenizer.
         encoder: sizes of the encoder of graphs and sentences.
+        scoring: how things are scored for a sentence: ``"composed"`` part by part, so that words that never met in training are
+            understood together, or ``"fused"``, by similarity after fusion as in pre-training.
         reach: a demonstrated keyframe concerns the thing whose box is nearest to it, if it is within so many metres; where none
             is, nothing is learned from it. The default lets a hand that hovers over a thing, or has lifted it, count.
         weight: of the loss ``grounding``.
@@ -36,6 +43,7 @@ class GraphRouteConfig:
     encoder: SceneEncoderConfig = field(
         default_factory=lambda: SceneEncoderConfig(points=32, text_layers=1, fusion_layers=2, max_text_tokens=64)
     )
+    scoring: Scoring = "composed"
     reach: float = 0.15
     weight: float = 1.0
     end_to_end: bool = False
@@ -52,6 +60,8 @@ class GraphRouteConfig:
             raise ConfigError(
                 f"policy.graph.pretrained: got {self.pretrained!r}, expected a folder, or an empty text for none."
             )
+        if self.scoring not in _SCORINGS:
+            raise unknown_name("way of scoring (policy.graph.scoring)", str(self.scoring), _SCORINGS)
         for name, most in (("reach", float("inf")), ("weight", float("inf")), ("dropout", 1.0)):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < most:

@@ -1,6 +1,6 @@
 """Which thing of its scene graph does a sentence mean, if any?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from vla3d.backbones.base import TextBatch
 from vla3d.backbones.tokenizer import InstructionTokenizer
+from vla3d.policies.grounding.config import Scoring
 from vla3d.policies.grounding.scenes import SeenScenes
+from vla3d.policies.grounding.scoring import ComposedScoring, FusedScoring, unread
 from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
-from vla3d.scene_graphs.encoder.layers import GraphLayer
 from vla3d.scene_graphs.encoder.model import SceneEncoder
-from vla3d.scene_graphs.encoder.phrases import phrase_logits
-from vla3d.scene_graphs.objectives.contrastive import Temperature
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,25 +57,21 @@ class Grounding:
 
 
 class Grounder(nn.Module):
-    """Scores the things of a scene for a sentence, and "none of them", by similarity after fusion.
+    """Scores the things of a scene for a sentence, and "none of them".
 
     Args:
         config: sizes of the encoder.
         tokenizer: of the sentences; it travels with the weights.
-
-    Attributes:
-        nothing: features that stand for "none of them".
-        nothing_bias: added to their logit.
+        scoring: how; see `vla3d.policies.grounding.scoring`.
     """
 
-    def __init__(self, config: SceneEncoderConfig, tokenizer: InstructionTokenizer) -> None:
+    def __init__(self, config: SceneEncoderConfig, tokenizer: InstructionTokenizer, scoring: Scoring = "composed") -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.encoder = SceneEncoder(config, tokenizer.vocab_size)
-        self.temperature = Temperature()
-        self.nothing = nn.Parameter(0.02 * torch.randn(config.width))
-        self.nothing_bias = nn.Parameter(torch.zeros(()))
-        for part in _unread(self.encoder):
+        self.scoring = ComposedScoring(self.encoder) if scoring == "composed" else FusedScoring(self.encoder)
+        # They stay as they are: several processes can train only weights that all of them use.
+        for part in (*unread(self.encoder), *self.scoring.unread(self.encoder)):
             part.requires_grad_(False)
 
     def forward(self, scenes: SeenScenes, phrases: TextBatch) -> Float[Tensor, "B S"]:
@@ -86,9 +81,9 @@ class Grounder(nn.Module):
             scenes: one for each phrase.
             phrases: see `read`.
         """
-        logits = phrase_logits(self.encoder, self.temperature, scenes.graphs, phrases.ids, phrases.mask, self.nothing)
+        logits = self.scoring(self.encoder, scenes.graphs, phrases)
         things = logits[:, :-1].masked_fill(~scenes.things, float("-inf"))
-        return torch.cat([things, logits[:, -1:] + self.nothing_bias], dim=1)
+        return torch.cat([things, logits[:, -1:]], dim=1)
 
     def read(self, sentences: Sequence[str] | None, count: int) -> TextBatch:
         """Sentences as tokens; None for blank ones.
@@ -100,17 +95,4 @@ class Grounder(nn.Module):
             text = self.tokenizer.blank(count)
         else:
             text = self.tokenizer.encode(sentences, self.encoder.config.max_text_tokens)
-        return text.to(self.nothing.device)
-
-
-def _unread(encoder: SceneEncoder) -> Iterator[nn.Module | nn.Parameter]:
-    """Parts of the encoder that pre-training reads and grounding does not. They stay as they are: several processes can train
-    only weights that all of them use."""
-    yield from (encoder.pair_head, encoder.word_head, encoder.group_head)
-    yield from (encoder.text.mask_token, encoder.objects.hidden_points, encoder.objects.hidden_box)
-    if not len(encoder.graph_layers):
-        yield encoder.edge_net
-        return
-    last = encoder.graph_layers[-1]
-    assert isinstance(last, GraphLayer)
-    yield from (last.edge_net, last.edge_norm)
+        return text.to(self.scoring.nothing_bias.device)

@@ -59,4 +59,6 @@ def new_grounder(config: GraphRouteConfig, tokenizer: InstructionTokenizer, seed
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return pretrained_grounder(config.pretrained) if config.pretrained else Grounder(config.encoder, tokenizer)
+        if config.pretrained:
+            return pretrained_grounder(config.pretrained, config.scoring)
+        return Grounder(config.encoder, tokenizer, config.scoring)

@@ -21,10 +21,12 @@ class GraphEncoding:
     """Features of graphs, laid end to end as in their `GraphBatch`.
 
     Attributes:
-        nodes: of the things.
+        looks: of each thing by itself.
+        nodes: of the things in the light of their scene.
         pairs: of the edges; without an edge that touches a hidden box.
     """
 
+    looks: Float[Tensor, "S D"]
     nodes: Float[Tensor, "S D"]
     pairs: Float[Tensor, "R D"]
 
@@ -77,7 +79,7 @@ class SceneEncoder(nn.Module):
             hide_points: things of which only the place may be known: their points are not read, nor what edges say of looks.
             hide_boxes: things of which the place may not be known either: edges that touch them are left out.
         """
-        nodes = self.objects(graphs.points, graphs.point_mask, graphs.boxes, hide_points, hide_boxes)
+        looks = nodes = self.objects(graphs.points, graphs.point_mask, graphs.boxes, hide_points, hide_boxes)
         index, edges = graphs.edge_index, self._edge_inputs(graphs, hide_points)
         if hide_boxes is not None:
             kept = ~hide_boxes[index].any(dim=0)
@@ -85,7 +87,7 @@ class SceneEncoder(nn.Module):
         pairs = self.edge_net(edges)
         for layer in self.graph_layers:
             nodes, pairs = layer(nodes, pairs, index)
-        return GraphEncoding(nodes=nodes, pairs=pairs)
+        return GraphEncoding(looks=looks, nodes=nodes, pairs=pairs)
 
     def _edge_inputs(self, graphs: GraphBatch, hide_points: Tensor | None) -> Tensor:
         predicates, geometry = graphs.edge_predicates, graphs.edge_geometry
