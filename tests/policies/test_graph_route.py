@@ -73,6 +73,7 @@ def test_losses_are_finite_pure_and_named(policy: BridgeVLA) -> None:
 def test_every_weight_that_may_train_gets_a_gradient() -> None:
     policy = make()
     torch.nn.init.normal_(policy.route.embedding.weight, std=0.1)  # type: ignore[union-attr]
+    torch.nn.init.normal_(policy.route.grounder.scoring.grounding.salience.weight)  # type: ignore[union-attr]
     policy.loss(mixed(policy), generator())["loss"].backward()
     learns = {name: value for name, value in policy.named_parameters() if value.requires_grad}
     assert not [name for name, value in learns.items() if value.grad is None]
