@@ -40,10 +40,17 @@ class PolicyExplanation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decision:
-    """What a policy answers to one observation, and what it looked at."""
+    """What a policy answers to one observation.
+
+    Attributes:
+        action: the answer.
+        explanation: what it looked at.
+        verdict: what it concluded about its last keyframe, in words; None where it concludes nothing.
+    """
 
     action: KeyframeAction
     explanation: PolicyExplanation | None
+    verdict: str | None = None
 
 
 class Policy(ABC):

@@ -1,6 +1,7 @@
 """Videos and strips: right frames, right size, legible when the input is odd."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -62,6 +63,18 @@ def test_failure_and_swap_are_marked(tmp_path: Path) -> None:
     assert (np.abs(note - drawing.WARNING).sum(axis=1) < 60).any(), "the control must be named in the corner"
 
 
+class Judging(Obedient):
+    def verdict(self) -> str | None:
+        return "the hand closed on nothing; retry 1 of 2"
+
+
+def test_a_verdict_stands_under_the_next_keyframe(tmp_path: Path) -> None:
+    silent, judged = (filmed(tmp_path / f"{number}.mp4", policy)[0] for number, policy in enumerate((Obedient(), Judging())))
+    below = slice(694, 714), slice(584, 1256)
+    assert judged[below].max() > 180 > silent[below].max()
+    np.testing.assert_allclose(judged[:680].astype(int), silent[:680].astype(int), atol=40)
+
+
 def test_without_explanation_the_other_cameras_are_shown(tmp_path: Path) -> None:
     frames = filmed(tmp_path / "0.mp4", ScriptedPolicy())
     assert frames[0][130:330, 590:790].mean() > 120  # a bright camera image, not the dark panel
@@ -79,6 +92,18 @@ def test_heat_overlay_marks_the_peak_and_keeps_views_without_heat() -> None:
     assert hot[12, 7].astype(int).sum() > 600 and (np.delete(hot[10:].reshape(-1, 3), 2 * 20 + 7, axis=0) == 127).all()
     heat[0, 0] = np.nan
     np.testing.assert_array_equal(drawing.heat_overlay(view, heat), hot)
+
+
+def test_views_are_outlined_where_something_is_grounded() -> None:
+    explanation = Obedient().explain()
+    assert explanation is not None
+    assert drawing.outlined_views(explanation) is explanation.views
+    priors = np.zeros_like(explanation.heatmaps)
+    priors[0, 0, 4:9, 4:9] = 1.0
+    outlined = drawing.outlined_views(replace(explanation, priors=priors))
+    np.testing.assert_allclose(outlined[0, 0, :, 4, 4], np.array(drawing.GROUNDED) / 255, atol=0.01)
+    np.testing.assert_allclose(outlined[0, 0, :, 6, 6], explanation.views[0, 0, :, 6, 6], atol=0.01)
+    np.testing.assert_allclose(outlined[1], explanation.views[1], atol=0.01)
 
 
 def test_depth_picture_of_nothing_and_of_a_ramp() -> None:

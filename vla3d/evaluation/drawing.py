@@ -105,6 +105,18 @@ def look_picture(explanation: PolicyExplanation, look: int, view: int) -> UInt8[
     return picture if explanation.priors is None else prior_outline(picture, explanation.priors[look, view])
 
 
+def outlined_views(explanation: PolicyExplanation) -> Float[np.ndarray, "L V 3 R R"]:
+    """The views of every look, RGB in [0, 1], with the outlines of what the policy grounds its sentence in."""
+    if explanation.priors is None:
+        return explanation.views
+    views = np.clip(np.nan_to_num(explanation.views), 0, 1)
+    outlined = np.empty_like(views)
+    for place in np.ndindex(views.shape[:2]):
+        picture = np.moveaxis(255 * views[place], 0, -1).astype(np.uint8)
+        outlined[place] = np.moveaxis(prior_outline(picture, explanation.priors[place]), -1, 0) / 255
+    return outlined
+
+
 def depth_picture(depth: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
     """Depth in metres as colour, near bright and far dark; pixels without a measurement are drawn in the panel's colour."""
     valid = np.isfinite(depth) & (depth > 0)

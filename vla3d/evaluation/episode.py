@@ -11,7 +11,7 @@ import numpy as np
 from vla3d.envs.base import KeyframeEnv, RecordedEpisodes
 from vla3d.evaluation.controls import Sentences, sentences
 from vla3d.evaluation.results import ActionRecord, EpisodeRecord, write_atomic
-from vla3d.policies.base import Policy, PolicyExplanation
+from vla3d.policies.base import Decision, Policy, PolicyExplanation
 from vla3d.types import Expert, KeyframeAction, Observation, StepResult
 
 
@@ -48,8 +48,8 @@ class Watcher(Protocol):
     def began(self, observation: Observation, said: Sentences) -> None:
         """The episode begins; ``observation`` holds the sentence that the policy reads."""
 
-    def decided(self, observation: Observation, action: KeyframeAction, explanation: PolicyExplanation | None) -> None:
-        """The policy saw ``observation`` and chose ``action``, which is about to be carried out."""
+    def decided(self, observation: Observation, decision: Decision) -> None:
+        """The policy saw ``observation`` and decided on an action, which is about to be carried out."""
 
     def moved(self, observation: Observation, seconds: float) -> None:
         """A tenth of a simulated second passed; ``seconds`` since the episode began."""
@@ -203,10 +203,11 @@ class _Course:
             explanation = policy.explain() if self.watchers or not self.actions else None
             if explanation is not None and not self.actions:
                 self.absence = explanation.absence
+            decision = Decision(action=action, explanation=explanation, verdict=policy.verdict())
             for watcher in self.watchers:
-                watcher.decided(self.seen, action, explanation)
+                watcher.decided(self.seen, decision)
             result = self.env.step(action, self._tick if any(w.every_tick for w in self.watchers) else None)
-            if self._note(action, result, policy.verdict()):
+            if self._note(action, result, decision.verdict):
                 return
 
     def failure(self) -> str | None:

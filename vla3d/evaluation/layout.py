@@ -25,7 +25,7 @@ from vla3d.evaluation.drawing import (
 from vla3d.evaluation.pictures import main_camera
 from vla3d.evaluation.poses import pose_error, pose_words
 from vla3d.evaluation.results import EpisodeRecord
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision, PolicyExplanation
 from vla3d.types import KeyframeAction, Observation
 
 _MARGIN = 24
@@ -34,6 +34,7 @@ _INSET = 148
 _GRID_LEFT = 584
 _TILE = 216
 _GAP = 12
+_WIDE = 3 * _TILE + 2 * _GAP
 _ROWS = (126, 384)  # tops of the two rows of tiles
 _ACTION_TOP = 620
 _LOOKS = ("FIRST LOOK  the whole workspace", "SECOND LOOK  zoomed in")
@@ -52,7 +53,7 @@ class Scene:
         task, policy, control: named in the header.
         said: the episode's sentences.
         seconds: simulated time.
-        thought: what a policy that thinks along would have done instead of ``action``.
+        thought: what a policy that thinks along would have done instead of what was decided.
         trouble: why the last motion was not carried out.
         outcome: the record, once the episode is over.
     """
@@ -62,23 +63,16 @@ class Scene:
     control: str
     said: Sentences | None = None
     observation: Observation | None = None
-    action: KeyframeAction | None = None
-    explanation: PolicyExplanation | None = None
+    decision: Decision | None = None
     seconds: float = 0.0
     thought: KeyframeAction | None = None
     trouble: str | None = None
     outcome: EpisodeRecord | None = None
     decisions: int = 0
 
-    def decide(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
+    def decide(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
         """Take in a decision."""
-        self.observation, self.action, self.explanation, self.thought = observation, action, explanation, thought
+        self.observation, self.decision, self.thought = observation, decision, thought
         self.trouble = None
         self.decisions += 1
 
@@ -111,15 +105,18 @@ class VideoLayout:
         panel = Image.new("RGB", (self.width, self.height), BACKGROUND)
         draw = ImageDraw.Draw(panel)
         self._draw_header(draw, scene)
-        if scene.explanation is not None:
-            self._draw_looks(panel, scene.explanation)
+        decision = scene.decision
+        if decision is not None and decision.explanation is not None:
+            self._draw_looks(panel, decision.explanation)
         elif scene.observation is not None:
             self._draw_cameras(panel, scene.observation)
-        if scene.action is not None:
+        if decision is not None:
             alone = scene.thought is None
-            self._draw_action(draw, scene.action, 3 * _TILE + 2 * _GAP if alone else 2 * _TILE - 88)
-        if scene.action is not None and scene.thought is not None:
-            self._draw_thought(draw, scene.thought, scene.action)
+            self._draw_action(draw, decision.action, _WIDE if alone else 2 * _TILE - 88)
+            if scene.thought is not None:
+                self._draw_thought(draw, scene.thought, decision.action)
+            if decision.verdict is not None:
+                self._draw_verdict(draw, decision.verdict)
         return panel
 
     def _draw_header(self, draw: ImageDraw.ImageDraw, scene: Scene) -> None:
@@ -182,6 +179,15 @@ class VideoLayout:
         write_fitting(draw, manner, (_GRID_LEFT, _ACTION_TOP + 50), width, size=16, fill=MUTED)
 
     @staticmethod
+    def _draw_verdict(draw: ImageDraw.ImageDraw, verdict: str) -> None:
+        """What was concluded about the keyframe before, under the next one."""
+        top = _ACTION_TOP + 76
+        title = "VERDICT  "
+        draw.text((_GRID_LEFT, top), title, font=font(13, bold=True), fill=ACCENT)
+        left = round(draw.textlength(title, font=font(13, bold=True)))
+        write_fitting(draw, verdict, (_GRID_LEFT + left, top), _WIDE - left, size=13, fill=TEXT)
+
+    @staticmethod
     def _draw_thought(draw: ImageDraw.ImageDraw, thought: KeyframeAction, action: KeyframeAction) -> None:
         left, width = _GRID_LEFT + 2 * (_TILE + _GAP) - 88, _TILE + 88
         draw.text((left, _ACTION_TOP), "THE POLICY WOULD", font=font(13, bold=True), fill=WARNING)
@@ -194,7 +200,8 @@ class VideoLayout:
         left, top, size = _CAMERA
         main = main_camera(observation)
         frame.paste(scaled(observation.frames[main].rgb, size), (left, top))
-        if scene.explanation is not None and "wrist" in observation.frames and main != "wrist":
+        looked = scene.decision is not None and scene.decision.explanation is not None
+        if looked and "wrist" in observation.frames and main != "wrist":
             corner = (left + size - _INSET - 8, top + 8)
             frame.paste(Image.new("RGB", (_INSET + 4, _INSET + 4), TEXT), (corner[0] - 2, corner[1] - 2))
             frame.paste(scaled(observation.frames["wrist"].rgb, _INSET), corner)

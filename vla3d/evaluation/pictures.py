@@ -8,8 +8,8 @@ from PIL import Image
 
 from vla3d.evaluation.controls import Sentences
 from vla3d.evaluation.results import EpisodeRecord, write_atomic
-from vla3d.policies.base import PolicyExplanation
-from vla3d.types import KeyframeAction, Observation
+from vla3d.policies.base import Decision
+from vla3d.types import Observation
 
 _TILE = 128
 _MOST_TILES = 10
@@ -34,7 +34,7 @@ class KeyframeStrip:
         """Start a new strip."""
         self._frames = []
 
-    def decided(self, observation: Observation, action: KeyframeAction, explanation: PolicyExplanation | None) -> None:
+    def decided(self, observation: Observation, decision: Decision) -> None:
         """Keep what was seen at a decision."""
         self._frames.append(observation.frames[main_camera(observation)].rgb)
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from vla3d.evaluation.controls import Sentences
+from vla3d.evaluation.drawing import outlined_views
 from vla3d.evaluation.poses import pose_error, pose_words
 from vla3d.evaluation.results import EpisodeRecord
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision
 from vla3d.types import KeyframeAction, Observation, Workspace
 from vla3d.viz.rerun import EpisodeLog
 
@@ -26,22 +27,19 @@ class EpisodeRecording:
         self._log.sentence(said.shown)
         self._log.observation(observation)
 
-    def decided(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
-        """Log what the policy looked at and chose, and what another one would have chosen."""
+    def decided(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
+        """Log what the policy looked at, concluded and chose, and what another one would have chosen."""
         self._step += 1
         self._log.at(self._seconds, self._step)
-        if explanation is not None:
-            self._log.looks(explanation.view_names, explanation.views, explanation.heatmaps, explanation.positions)
-        self._log.action(action)
+        looked = decision.explanation
+        if looked is not None:
+            self._log.looks(looked.view_names, outlined_views(looked), looked.heatmaps, looked.positions)
+        if decision.verdict is not None:
+            self._log.say(decision.verdict)
+        self._log.action(decision.action)
         if thought is not None:
             self._log.prediction(thought)
-            self._log.say(f"predicted {pose_words(pose_error(thought, action))} from the executed keyframe")
+            self._log.say(f"predicted {pose_words(pose_error(thought, decision.action))} from the executed keyframe")
 
     def moved(self, observation: Observation, seconds: float) -> None:
         """Log the images of one tick."""

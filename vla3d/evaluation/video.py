@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from vla3d.evaluation.controls import Sentences
 from vla3d.evaluation.layout import Scene, VideoLayout
 from vla3d.evaluation.results import EpisodeRecord, write_atomic
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision
 from vla3d.types import KeyframeAction, Observation
 
 FRAME_RATE = 10
@@ -65,15 +65,9 @@ class EpisodeVideo:
         """Note the sentences."""
         self._scene.said = said
 
-    def decided(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
-        """Show what the policy looks at and what it chose, beside what another one would have chosen, and hold."""
-        self._scene.decide(observation, action, explanation, thought)
+    def decided(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
+        """Show what the policy looks at, concluded and chose, beside what another one would have chosen, and hold."""
+        self._scene.decide(observation, decision, thought)
         self._writer.add(self._layout.draw(self._scene, observation), _DECISION_FRAMES)
 
     def moved(self, observation: Observation, seconds: float) -> None:

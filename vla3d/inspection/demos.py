@@ -7,7 +7,7 @@ from vla3d.data.samples import target_action
 from vla3d.evaluation.controls import Sentences
 from vla3d.evaluation.results import EpisodeRecord
 from vla3d.inspection.viewers import Audience
-from vla3d.policies.base import Policy
+from vla3d.policies.base import Decision, Policy
 from vla3d.types import Episode, Workspace
 
 
@@ -48,7 +48,8 @@ def show_demo(episode: Episode, number: int, audience: Audience, policy: Policy 
     for keyframe in demo_keyframes(episode):
         seen, action = episode.steps[start].observation, target_action(episode.steps[keyframe], episode.steps[keyframe - 1])
         thought = None if policy is None else policy.act(seen)
-        audience.decided(seen, action, None if policy is None else policy.explain(), thought)
+        explanation = None if policy is None else policy.explain()
+        audience.decided(seen, Decision(action=action, explanation=explanation), thought)
         for step in episode.steps[start + 1 : keyframe + 1]:
             audience.moved(step.observation, step.time)
         audience.carried_out(episode.steps[keyframe].observation, None)

@@ -24,7 +24,7 @@ from vla3d.evaluation.layout import describe_action, mark_peak, outcome_text
 from vla3d.evaluation.pictures import main_camera
 from vla3d.evaluation.poses import PoseError, pose_error, pose_words
 from vla3d.evaluation.results import EpisodeRecord, write_atomic
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision
 from vla3d.types import KeyframeAction, Observation
 
 _TILE = 168
@@ -42,8 +42,7 @@ _FAR = PoseError(millimetres=30, degrees=30)
 @dataclass(kw_only=True)
 class _Row:
     observation: Observation
-    action: KeyframeAction
-    explanation: PolicyExplanation | None
+    decision: Decision
     thought: KeyframeAction | None
     reached: Observation | None = None
     failure: str | None = None
@@ -64,15 +63,9 @@ class ContactSheet:
         """Note the sentences."""
         self._said, self._rows = said, []
 
-    def decided(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
+    def decided(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
         """Begin a row."""
-        self._rows.append(_Row(observation=observation, action=action, explanation=explanation, thought=thought))
+        self._rows.append(_Row(observation=observation, decision=decision, thought=thought))
 
     def moved(self, observation: Observation, seconds: float) -> None:
         """Nothing is kept between decisions."""
@@ -125,12 +118,13 @@ class ContactSheet:
     def _draw_row(sheet: Image.Image, row: _Row, top: int) -> None:
         if row.observation.frames:
             sheet.paste(scaled(row.observation.frames[main_camera(row.observation)].rgb, _TILE), (_MARGIN, top))
-        if row.explanation is None:
+        explanation = row.decision.explanation
+        if explanation is None:
             return
-        for look in range(min(len(_LOOKS), len(row.explanation.views))):
-            for column, name in enumerate(row.explanation.view_names[:_MOST_VIEWS]):
-                heat = row.explanation.heatmaps[look, column]
-                tile = scaled(look_picture(row.explanation, look, column), _TILE)
+        for look in range(min(len(_LOOKS), len(explanation.views))):
+            for column, name in enumerate(explanation.view_names[:_MOST_VIEWS]):
+                heat = explanation.heatmaps[look, column]
+                tile = scaled(look_picture(explanation, look, column), _TILE)
                 mark_peak(tile, heat)
                 place = (_look_left(look) + column * (_TILE + _GAP), top)
                 sheet.paste(tile, place)
@@ -164,18 +158,20 @@ def _words_left() -> int:
 
 def _draw_words(draw: ImageDraw.ImageDraw, row: _Row, number: int, top: int) -> None:
     left, width = _words_left(), _WORDS
-    title, place, manner = describe_action(row.action)
+    title, place, manner = describe_action(row.decision.action)
     draw.text((left, top), f"{number + 1}  {title}", font=font(13, bold=True), fill=ACCENT)
     write_fitting(draw, place, (left, top + 20), width, size=16, bold=True)
     write_fitting(draw, manner, (left, top + 44), width, size=13, fill=MUTED)
     lines = []
     if row.failure is not None:
         lines.append((f"not carried out: {row.failure.replace('_', ' ')}", BAD))
-    elif row.reached is not None and row.action.answer == "move":
-        error = pose_error(row.action, row.reached)
+    elif row.reached is not None and row.decision.action.answer == "move":
+        error = pose_error(row.decision.action, row.reached)
         lines.append((f"reached to {pose_words(error)}", _color(error)))
     if row.thought is not None:
-        lines.append(_prediction(row.thought, row.action))
+        lines.append(_prediction(row.thought, row.decision.action))
+    if row.decision.verdict is not None:
+        lines.append((row.decision.verdict, TEXT))
     for at, (words, color) in enumerate(lines):
         write_fitting(draw, words, (left, top + 74 + 26 * at), width, size=16, bold=True, fill=color)
 

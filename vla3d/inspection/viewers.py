@@ -1,6 +1,7 @@
 """Who looks on when an episode is shown: a video, a Rerun recording, a contact sheet; and what they see without a policy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from vla3d.geometry import SimilarityTransform, workspace_to_cube
 from vla3d.inspection.config import ViewConfig
 from vla3d.optional import available, require
 from vla3d.pointcloud import clouds_of_frames
-from vla3d.policies.base import PolicyExplanation
+from vla3d.policies.base import Decision, PolicyExplanation
 from vla3d.types import KeyframeAction, Observation, Workspace
 from vla3d.views.splat import render_views
 from vla3d.views.view_set import ViewSet
@@ -32,13 +33,7 @@ class Viewer(Protocol):
     def began(self, observation: Observation, said: Sentences) -> None:
         """See ``vla3d.evaluation.episode.Watcher``."""
 
-    def decided(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
+    def decided(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
         """See ``vla3d.evaluation.episode.Watcher``; ``thought`` is what a policy that thinks along would have done."""
 
     def moved(self, observation: Observation, seconds: float) -> None:
@@ -71,20 +66,14 @@ class Audience:
         for viewer in self._viewers:
             viewer.began(observation, said)
 
-    def decided(
-        self,
-        observation: Observation,
-        action: KeyframeAction,
-        explanation: PolicyExplanation | None,
-        thought: KeyframeAction | None = None,
-    ) -> None:
+    def decided(self, observation: Observation, decision: Decision, thought: KeyframeAction | None = None) -> None:
         """Pass it on, with what the policy that thinks along would have done."""
         if self._replay is not None:
             thought = self._replay.thought
-        if explanation is None:
-            explanation = plain_views(observation, self._workspace, action.position)
+        if decision.explanation is None:
+            decision = replace(decision, explanation=plain_views(observation, self._workspace, decision.action.position))
         for viewer in self._viewers:
-            viewer.decided(observation, action, explanation, thought)
+            viewer.decided(observation, decision, thought)
 
     def moved(self, observation: Observation, seconds: float) -> None:
         """Pass it on."""
