@@ -8,19 +8,23 @@ Two policies are trained on the same demonstrations: with the graph and without.
 and on those held out (factor ``unseen_relations``), and where the sentence asks for what is not there (control ``absent``); the
 one with the graph also with nothing grounded, with another thing grounded, and with what the expert would act on.
 Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
-Every run lies under ``--out`` and goes on where it was stopped, row by row; the same command prints the same table again.
+Every run lies under ``--out`` and goes on where it was stopped; ``OUT/rows.jsonl`` holds a line for each row and training seed,
+and those that it holds are not measured again. ``benchmarks/results/relational.jsonl`` is that file of the committed table.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from learning import line, machine, total, train, vla3d
+from rows import complete
 
-from vla3d.evaluation.results import RolloutFolder
-from vla3d.evaluation.statistics import SuccessRate
+from vla3d.evaluation.results import EpisodeRecord, RolloutFolder
 
 EXPERIMENTS = {"graph": "relational", "no graph": "relational_no_graph"}
 PARTS = {
@@ -51,18 +55,40 @@ class Row:
 def main() -> None:
     """Train what is missing, evaluate what is missing, print one table."""
     options = parse()
-    data = options.out / "demos"
-    vla3d("collect", f"tasks=[{options.task}]", f"episodes={options.demos}", "seed=0", f"out={data}")
-    found: dict[Row, list[Path]] = {}
-    for seed in options.seeds:
-        for policy, experiment in EXPERIMENTS.items():
-            run = options.out / run_name(options, experiment, seed)
-            changes = [f"demos.tasks=[{options.task}]", f"demos.episodes={options.demos}", *options.set]
-            train(run / "train", experiment, data, seed, *changes, *([f"steps={options.steps}"] if options.steps else []))
-            for row in rows(options.parts):
-                if row.policy == policy:
-                    found.setdefault(row, []).append(roll_out(run, row, options))
-    print(table(found, options))
+    wanted = [
+        {"seed": seed, **asdict(row), **settings(options)}
+        for seed in options.seeds
+        for policy in EXPERIMENTS
+        for row in rows(options.parts)
+        if row.policy == policy
+    ]
+    print(table(complete(options.out / "rows.jsonl", wanted, partial(measure, options)), options))
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What every row depends on besides what it is about."""
+    return {
+        "task": options.task, "demos": options.demos, "steps": options.steps, "changes": options.set, "scenes": options.scenes,
+        "episodes": options.episodes,
+    }  # fmt: skip
+
+
+def measure(options: argparse.Namespace, *, seed: int, policy: str, part: str, graph: str, **_: object) -> dict[str, Any]:
+    """Train the policy of a row, or go on, and roll it out, or go on."""
+    run = options.out / run_name(options, EXPERIMENTS[policy], seed)
+    steps = [f"steps={options.steps}"] if options.steps else []
+    trained(run, EXPERIMENTS[policy], seed, options.task, options.demos, (*options.set, *steps))
+    folder = roll_out(run, Row(policy, part, graph), options)
+    found = json.loads((folder / "rollout.json").read_text())["pooled"]
+    return {"successes": found["successes"], "done": found["episodes"], "failures": failures(folder), "absence": scores(folder)}
+
+
+@cache
+def trained(run: Path, experiment: str, seed: int, task: str, demos: int, changes: tuple[str, ...]) -> None:
+    """Collect what is missing and train, or go on; asked again it is there already."""
+    data = run.parent / "demos"
+    vla3d("collect", f"tasks=[{task}]", f"episodes={demos}", "seed=0", f"out={data}")
+    train(run / "train", experiment, data, seed, f"demos.tasks=[{task}]", f"demos.episodes={demos}", *changes)
 
 
 def parse() -> argparse.Namespace:
@@ -114,7 +140,7 @@ def roll_out(run: Path, row: Row, options: argparse.Namespace) -> Path:
     return out
 
 
-def table(found: dict[Row, list[Path]], options: argparse.Namespace) -> str:
+def table(found: list[Mapping[str, Any]], options: argparse.Namespace) -> str:
     """Success of every row, pooled over training seeds, with 95 % intervals, and how well absence is told."""
     changes = " ".join(options.set) or "no changes"
     lines = [
@@ -122,37 +148,43 @@ def table(found: dict[Row, list[Path]], options: argparse.Namespace) -> str:
         f"{changes}; {machine()}",
         "(absent: success is the answer “absent”; AUROC: how well the first decision's absence tells these from the others)",
     ]
-    for row, folders in found.items():
-        lines.append(f"  {row.name:<36} {line(success(folders))}{absence_note(row, found)}")
+    pooled: dict[Row, list[Mapping[str, Any]]] = {}
+    for row in found:
+        pooled.setdefault(Row(row["policy"], row["part"], row["graph"]), []).append(row)
+    for row, seeds in pooled.items():
+        rate = total([{"successes": each["successes"], "episodes": each["done"]} for each in seeds])
+        lines.append(f"  {row.name:<36} {line(rate)}{absence_note(row, pooled)}")
     return "\n".join(lines)
 
 
-def success(folders: list[Path]) -> SuccessRate:
-    """Of several rollouts together."""
-    return total([json.loads((folder / "rollout.json").read_text())["pooled"] for folder in folders])
-
-
-def absence_note(row: Row, found: dict[Row, list[Path]]) -> str:
+def absence_note(row: Row, pooled: Mapping[Row, Sequence[Mapping[str, Any]]]) -> str:
     """AUROC of absence for a row of absent things, against the row of the same policy where they are there."""
     present = Row(row.policy, PRESENT.get(row.part, ""), row.graph)
-    if present not in found:
+    if present not in pooled:
         return ""
     from vla3d.evaluation.statistics import auroc
 
-    judged = auroc(scores(found[row]), scores(found[present]))
+    judged = auroc(*([score for seed in pooled[each] for score in seed["absence"]] for each in (row, present)))
     return f"   AUROC {judged.area:.3f} [{judged.interval.low:.3f}, {judged.interval.high:.3f}]"
 
 
-def scores(folders: list[Path]) -> list[float]:
+def episodes(folder: Path) -> Iterator[EpisodeRecord]:
+    """Of a rollout."""
+    store = RolloutFolder(folder)
+    for path in sorted(folder.glob("episodes/*/*.json")):
+        record = store.read(path.parent.name, int(path.stem))
+        if record is not None:
+            yield record
+
+
+def failures(folder: Path) -> dict[str, int]:
+    """How often each reason made an episode fail."""
+    return dict(Counter(record.failure for record in episodes(folder) if record.failure is not None))
+
+
+def scores(folder: Path) -> list[float]:
     """How probable the policy held it at the first decision of each episode that what is asked for is absent."""
-    found = []
-    for folder in folders:
-        store = RolloutFolder(folder)
-        for path in sorted(folder.glob("episodes/*/*.json")):
-            record = store.read(path.parent.name, int(path.stem))
-            if record is not None and record.absence is not None:
-                found.append(record.absence)
-    return found
+    return [round(record.absence, 6) for record in episodes(folder) if record.absence is not None]
 
 
 if __name__ == "__main__":
