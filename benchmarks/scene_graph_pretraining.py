@@ -3,10 +3,10 @@
     python benchmarks/scene_graph_pretraining.py [--steps 4000] [--scenes 2000] [--seeds 0 1 2] [--out OUT]
 
 Trains five models for each seed, alike but for one thing: ``full``; ``in_batch``, whose texts are compared with those of other
-scenes alone; ``texts``, which besides learns nothing but which text is true of which scene; ``blind``, to which the place of masked
-things is hidden as well; ``no_graph``, which reads every thing by itself. All are judged on scenes of the test splits.
-``OUT/rows.jsonl`` holds a line for each model; those that it holds are not trained again, and one that was broken off goes on where
-it was. Prints a table of the means over seeds, and what was asked of them.
+scenes alone; ``texts``, which besides learns nothing but which text is true of which scene; ``blind``, to which the place of
+masked things is hidden as well; ``no_graph``, which reads every thing by itself. All are judged on scenes of the test splits.
+``OUT/rows.jsonl`` holds a line for each model; those that it holds are not trained again, and one that was broken off goes on
+where it was. Prints a table of the means over seeds, and what was asked of them.
 """
 
 import argparse
