@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def complete(path: Path, wanted: Iterable[Row], measure: Callable[..., Row]) -> list[Row]:
-    """Every wanted row; those that the file lacks are measured, printed and added to it.
+    """Every wanted row; those that the file lacks are measured, printed (without their lists) and added to it.
 
     Args:
         path: of the file; it need not exist.
@@ -27,7 +27,7 @@ def complete(path: Path, wanted: Iterable[Row], measure: Callable[..., Row]) -> 
             row = {**key, **measure(**key)}
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
+            print(json.dumps({name: value for name, value in row.items() if not isinstance(value, list)}), flush=True)
         rows.append(row)
     return rows
 
