@@ -27,12 +27,11 @@ class Match(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.0))
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, queries: Float[Tensor, "M D"], keys: Float[Tensor, "*K E"]) -> Float[Tensor, "M *K"]:
+    def forward(self, queries: Float[Tensor, "M D"], keys: Float[Tensor, "K E"]) -> Float[Tensor, "M K"]:
         """Logarithms of probabilities, of every description and everything that it could describe."""
         query = functional.normalize(self.query_net(queries), dim=-1)
         key = functional.normalize(self.key_net(keys), dim=-1)
-        similarity = (query @ key.flatten(0, -2).T).unflatten(1, key.shape[:-1])
-        return functional.logsigmoid(self.log_scale.exp() * similarity + self.bias)
+        return functional.logsigmoid(self.log_scale.exp() * (query @ key.T) + self.bias)
 
 
 class ComposedGrounding(nn.Module):

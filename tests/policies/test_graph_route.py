@@ -341,6 +341,25 @@ def test_it_begins_with_what_pre_training_learned(tmp_path: Path) -> None:
     assert loaded.explain() is None and loaded.act(seen()).answer == policy.act(seen()).answer
 
 
+def test_fused_scoring_begins_with_the_temperature_of_pre_training(tmp_path: Path) -> None:
+    base = SceneGraphPretraining(
+        SceneGraphObjectiveConfig(encoder=ENCODER, labels=("cup", "box")), InstructionTokenizer.train(["a cup on a red box"])
+    )
+    torch.nn.init.constant_(base.temperatures["sentence_object"].log_factor, 1.5)
+    base.save_pretrained(tmp_path / "pretrained")
+    policy = make(graph=replace(GRAPH, scoring="fused", pretrained=str(tmp_path / "pretrained")))
+    stored = policy.state_dict()
+    assert stored["route.grounder.scoring.temperature.log_factor"] == 1.5
+    losses = policy.loss(mixed(policy), generator())
+    losses["loss"].backward()
+    assert losses["grounding"] > 0 and policy.route.grounder.scoring.nothing.grad.any()  # type: ignore[union-attr]
+    policy.save_pretrained(tmp_path / "policy")
+    loaded = load_policy(tmp_path / "policy")
+    assert all(torch.equal(value, stored[name]) for name, value in loaded.state_dict().items())  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"policy\.graph\.scoring"):
+        replace(GRAPH, scoring="fuse")  # type: ignore[arg-type]
+
+
 def test_a_folder_that_holds_no_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No pre-trained scene encoder"):
         make(graph=replace(GRAPH, pretrained=str(tmp_path)))
