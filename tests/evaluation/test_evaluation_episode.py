@@ -153,6 +153,9 @@ def test_replay_repeats_an_episode_exactly() -> None:
     first = run_episode(FakeEnv(), Obedient(), job(5), "swap")
     stored = EpisodeRecord.from_json(first.to_json())
     again = run_episode(FakeEnv(), Replay(recorded_actions(stored), Obedient()), job(5), "swap")
+    verdicts = [f"verdict {number}" for number in range(len(stored.actions))]
+    noted = run_episode(FakeEnv(), Replay(recorded_actions(stored), None, verdicts), job(5), "swap")
+    assert [action.verdict for action in noted.actions] == verdicts
     assert (again.actions, again.success, again.old_goal) == (first.actions, first.success, first.old_goal)
     with pytest.raises(IndexError):
         run_episode(FakeEnv(), Replay(recorded_actions(stored)[:1], Obedient()), job(5), "swap")

@@ -68,8 +68,10 @@ class Replay(Policy):
         thought: what the other policy would have done at the last decision.
     """
 
-    def __init__(self, actions: Sequence[KeyframeAction], thinking: Policy | None = None) -> None:
-        self._actions = list(actions)
+    def __init__(
+        self, actions: Sequence[KeyframeAction], thinking: Policy | None = None, verdicts: Sequence[str | None] = ()
+    ) -> None:
+        self._actions, self._verdicts = list(actions), list(verdicts)
         self._thinking = thinking
         self._next = 0
         self.thought: KeyframeAction | None = None
@@ -92,8 +94,10 @@ class Replay(Policy):
         return action
 
     def verdict(self) -> str | None:
-        """What the other policy concluded."""
-        return None if self._thinking is None else self._thinking.verdict()
+        """What the other policy concluded, or else what the record says."""
+        thought = None if self._thinking is None else self._thinking.verdict()
+        recorded = self._verdicts[self._next - 1] if 0 < self._next <= len(self._verdicts) else None
+        return recorded if thought is None else thought
 
     def explain(self) -> PolicyExplanation | None:
         """What the other policy looked at."""

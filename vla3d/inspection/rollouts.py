@@ -95,7 +95,7 @@ class RolloutTheatre:
         """
         env, policy = self._worker.equipment(record.task)
         thinking: Policy | None = policy if self.note is None or self._another else None
-        replay = Replay(recorded_actions(record), thinking)
+        replay = Replay(recorded_actions(record), thinking, [action.verdict for action in record.actions])
         if thinking is not None:
             thinking.mask_text = self.control == "mask_text"
             thinking.graph_control = self._settings.get("graph", "none") if thinking.reads_graph else "none"
