@@ -39,9 +39,9 @@ class ComposedGrounding(nn.Module):
 
     A part of a phrase is a mean of its words that attention weighs. Attention sees the words in their sentence; what is
     averaged are single words. A relation is matched with the predicates of an edge and not with the things at its ends; an
-    anchor with how it looks and not with how it stands. No part can learn which words go together, so words that never met are
-    understood as well as pairs that did. What does not depend on the phrase, such as that the hand holds a thing already, is a
-    part of its own, from features in the light of the whole scene.
+    anchor with how it looks and not with how it stands. So a pair of words has no features of its own, and words that never met
+    are understood by what each means elsewhere. What does not depend on the phrase, such as that the hand holds a thing
+    already, is a part of its own, from features in the light of the whole scene.
 
     Args:
         encoder: whose words and things are scored.

@@ -61,7 +61,7 @@ def test_relations_are_matched_by_their_predicates_alone() -> None:
         logits: torch.Tensor = composed(encoder, stack_graphs([one]), ids, mask)
         return logits
 
-    moved = replace(tensors, edge_geometry=torch.randn_like(tensors.edge_geometry))
+    moved = replace(tensors, edge_geometry=1 - tensors.edge_geometry)
     assert torch.equal(scores(tensors), scores(moved))
     assert not torch.equal(scores(tensors), scores(replace(tensors, edge_predicates=1 - tensors.edge_predicates)))
 
@@ -73,7 +73,7 @@ TOY = SceneEncoderConfig(width=32, embedding=8, heads=2, points=4, graph_layers=
 
 
 def toy(seed: int, *, held_out: bool) -> tuple[GraphTensors, str, int]:
-    """Two anchors with cubes on three sides of each; a sentence, and the number of the cube that it means."""
+    """Two anchors with a cube on each side of both; a sentence, and the number of the cube that it means."""
     rng = np.random.default_rng(seed)
     names = rng.permutation(list(ANCHORS))[:2]
     pairs = [(side, str(name)) for name in names for side in SIDES]

@@ -249,12 +249,18 @@ def test_stand_ins_are_parameters_that_are_saved() -> None:
 # Late interaction
 
 
-def test_late_interaction_is_what_a_loop_says() -> None:
-    generator = torch.Generator().manual_seed(4)
+def words_and_items(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Words of sentences, of which the first has none, and items of scenes, of which the last has none, with their masks."""
+    generator = torch.Generator().manual_seed(seed)
     words, items = torch.randn(5, 4, 3, generator=generator), torch.randn(3, 6, 3, generator=generator)
     word_mask = torch.rand(5, 4, generator=generator) < 0.6
     item_mask = torch.rand(3, 6, generator=generator) < 0.6
     word_mask[0], item_mask[2] = False, False
+    return words, word_mask, items, item_mask
+
+
+def test_late_interaction_is_what_a_loop_says() -> None:
+    words, word_mask, items, item_mask = words_and_items(4)
     found = late_interaction(words, word_mask, items, item_mask)
     for row in range(5):
         for scene in range(3):
@@ -267,12 +273,8 @@ def test_late_interaction_is_what_a_loop_says() -> None:
 
 
 def test_late_interaction_has_the_gradients_of_its_definition() -> None:
-    generator = torch.Generator().manual_seed(5)
-    words, items = torch.randn(5, 4, 3, generator=generator), torch.randn(3, 6, 3, generator=generator)
-    word_mask = torch.rand(5, 4, generator=generator) < 0.6
-    item_mask = torch.rand(3, 6, generator=generator) < 0.6
-    word_mask[0], item_mask[2] = False, False
-    weights = torch.randn(5, 3, generator=generator)
+    words, word_mask, items, item_mask = words_and_items(5)
+    weights = torch.randn(5, 3, generator=torch.Generator().manual_seed(6))
 
     def defined(words: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         scores = torch.einsum("mtc,bkc->mtbk", words, items).masked_fill(~item_mask, -1e9).amax(dim=3)
