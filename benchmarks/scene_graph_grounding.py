@@ -13,7 +13,7 @@ import argparse
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from vla3d.pretraining.config import SceneTextsConfig
 from vla3d.pretraining.grounding import GroundingSample, SceneGrounding, grounding_samples, judged, label_share
 from vla3d.pretraining.modeling import SceneGraphPretraining
 from vla3d.pretraining.run import PretrainConfig, pretrain
+from vla3d.scene_graphs.encoder.config import SceneEncoderConfig
+from vla3d.scene_graphs.generator.scene import SceneSplit
 from vla3d.scene_graphs.metrics.grounding import grounding_scores
 from vla3d.training.config import TrainerConfig
 from vla3d.training.trainer import SETTINGS_FILE, Trainer
@@ -41,23 +43,29 @@ def trainer_config(steps: int, seed: int, batch_size: int, lr: float) -> Trainer
     return TrainerConfig.from_mapping({**values, "save_every": quarter, "keep_checkpoints": 1, "log_every": 20})
 
 
-def pretrained(seed: int, options: argparse.Namespace) -> SceneGraphPretraining:
-    """The encoder of a seed; trained when it is asked for the first time."""
-    folder = options.out / f"pretraining-{seed}"
-    result = pretrain(
+@cache
+def pretrained(folder: Path, seed: int, scenes: int, steps: int) -> Path:
+    """Folder of the encoder of a seed; trained when it is asked for the first time."""
+    return pretrain(
         PretrainConfig(
             out=folder,
-            scenes=SceneTextsConfig(kind="room", train=options.scenes, gallery=min(options.scenes, 100)),
-            trainer=trainer_config(options.pretrain_steps, seed, 16, 2e-3),
+            scenes=SceneTextsConfig(kind="room", train=scenes, gallery=min(scenes, 100)),
+            trainer=trainer_config(steps, seed, 16, 2e-3),
             resume=(folder / SETTINGS_FILE).exists(),
         )
-    )
-    return SceneGraphPretraining.from_pretrained(result.policy)
+    ).policy
+
+
+@cache
+def phrases(split: SceneSplit, count: int, seed: int, encoder: SceneEncoderConfig, first: int) -> list[GroundingSample]:
+    """About rooms; made once for all rows."""
+    return grounding_samples(split, count, seed=seed, kind="room", encoder=encoder, first=first)
 
 
 def starting_point(start: str, seed: int, options: argparse.Namespace) -> SceneGraphPretraining:
     """The model before tuning: the pre-trained one, or one like it with fresh weights."""
-    model = pretrained(seed, options)
+    folder = pretrained(options.out / f"pretraining-{seed}", seed, options.scenes, options.pretrain_steps)
+    model = SceneGraphPretraining.from_pretrained(folder)
     if start == "pretrained":
         return model
     with torch.random.fork_rng(devices=[]):
@@ -69,24 +77,20 @@ def judge_row(options: argparse.Namespace, *, start: str, share: int, seed: int,
     """Tune a model on a share of the labels, or go on, and judge it."""
     base = starting_point(start, seed, options)
     encoder = base.config.encoder
-
-    def phrases(split: str, count: int, first: int) -> list[GroundingSample]:
-        return grounding_samples(split, count, seed=seed, kind="room", encoder=encoder, first=first)  # type: ignore[arg-type]
-
-    labelled = label_share(phrases("train", options.rooms, FIRST), share / 100, seed)
+    labelled = label_share(phrases("train", options.rooms, seed, encoder, FIRST), share / 100, seed)
     folder = options.out / f"{start}-{share}-{seed}"
     model = SceneGrounding(base)
     result = Trainer(
         trainer_config(options.steps, seed, 32, 1e-3),
         model,
         labelled,
-        phrases("validation", options.judged // 2, FIRST),
+        phrases("validation", options.judged // 2, seed, encoder, FIRST),
         out=folder,
         resume=(folder / SETTINGS_FILE).exists(),
         settings={"labels": len(labelled)},
     ).train()
     tuned = SceneGrounding(SceneGraphPretraining.from_pretrained(result.policy))
-    test = phrases("test", options.judged, 0)
+    test = phrases("test", options.judged, seed, encoder, 0)
     overlaps, unique = (np.array(column) for column in zip(*judged(tuned, test), strict=True))
     limit = np.array([sample.ious.max() for sample in test])
     scores = grounding_scores(overlaps, unique.astype(bool))
@@ -130,8 +134,9 @@ def main() -> None:
     parser.add_argument("--shares", type=int, nargs="+", default=[10, 100], help="percent of the labels")
     parser.add_argument("--out", type=Path, default=Path("runs/scene_graph_grounding"))
     options = parser.parse_args()
+    settings = {name: getattr(options, name) for name in ("steps", "pretrain_steps", "scenes", "rooms", "judged")}
     wanted = [
-        {"start": start, "share": share, "seed": seed, "steps": options.steps, "pretrain_steps": options.pretrain_steps}
+        {"start": start, "share": share, "seed": seed, **settings}
         for seed in options.seeds
         for share in options.shares
         for start in STARTS
