@@ -42,9 +42,6 @@ def draw_from_above(axes: Axes, graph: SceneGraph) -> None:
     write_labels(axes, objects, [turned(node.box.center[None, :2])[0] for node in objects])
     axes.set_aspect("equal")
     axes.axis("off")
-    axes.annotate(
-        f"seen from the {graph.viewpoint.name}", (0.5, -0.02), xycoords="axes fraction", ha="center", va="top", fontsize=8
-    )
 
 
 def turned(points: np.ndarray) -> np.ndarray:
@@ -55,15 +52,17 @@ def turned(points: np.ndarray) -> np.ndarray:
 def write_labels(axes: Axes, nodes: list[SceneNode], places: list[np.ndarray]) -> None:
     """Labels and ids, moved up until they are clear of each other."""
     low, high = np.array(axes.dataLim.min), np.array(axes.dataLim.max)
-    step = 0.042 * (high[1] - low[1])
-    taken: list[np.ndarray] = []
+    step = 0.058 * (high[1] - low[1])
+    taken: list[tuple[np.ndarray, int]] = []
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
     for node, place in zip(nodes, places, strict=True):
-        at = np.array(place, dtype=float)
-        while any(abs(at[1] - other[1]) < step and abs(at[0] - other[0]) < 3.2 * step for other in taken):
+        at, text = np.array(place, dtype=float), f"{node.label} {node.id}"
+        while any(np.all(abs(at - other) < (0.22 * (len(text) + length) * step, step)) for other, length in taken):
             at[1] += step / 3
-        taken.append(at)
-        axes.text(*at, f"{node.label} {node.id}", fontsize=5.5, ha="center", va="center", color=INK, bbox=box)
+        taken.append((at, len(text)))
+        axes.update_datalim([at + (0, step)])
+        axes.text(*at, text, fontsize=5.5, ha="center", va="center", color=INK, bbox=box)
+    axes.autoscale_view()
 
 
 class Camera:
@@ -111,6 +110,9 @@ def draw_in_perspective(axes: Axes, graph: SceneGraph, points: ScenePoints) -> N
     write_labels(axes, objects, [np.array([ends[:, 0].mean(), ends[:, 1].max()]) for ends in tops])
     axes.set_aspect("equal")
     axes.axis("off")
+    axes.annotate(
+        f"seen from the {graph.viewpoint.name}", (0.5, -0.01), xycoords="axes fraction", ha="center", va="top", fontsize=8
+    )
 
 
 def areas_of(graph: SceneGraph, points: ScenePoints) -> np.ndarray:
@@ -134,8 +136,8 @@ def sentences(scene: GeneratedScene) -> str:
 
 def sheet(split: str, count: int) -> Figure:
     """A column for each scene, tabletops in the upper half."""
-    figure = Figure(figsize=(4.6 * count, 16.0), facecolor=PAPER)
-    grid = figure.add_gridspec(6, count, height_ratios=[1.0, 1.05, 0.62] * 2, hspace=0.08, wspace=0.05)
+    figure = Figure(figsize=(4.6 * count, 16.6), facecolor=PAPER)
+    grid = figure.add_gridspec(6, count, height_ratios=[1.0, 1.05, 0.62] * 2, hspace=0.16, wspace=0.05)
     for half, kind in enumerate(KINDS):
         config = GeneratorConfig.usual(kind)
         for column in range(count):
