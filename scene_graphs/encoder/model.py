@@ -21,11 +21,13 @@ class GraphEncoding:
     """Features of graphs, laid end to end as in their `GraphBatch`.
 
     Attributes:
+        shapes: of the points of each thing, hidden or not.
         looks: of each thing by itself.
         nodes: of the things in the light of their scene.
         pairs: of the edges; without an edge that touches a hidden box.
     """
 
+    shapes: Float[Tensor, "S D"]
     looks: Float[Tensor, "S D"]
     nodes: Float[Tensor, "S D"]
     pairs: Float[Tensor, "R D"]
@@ -71,6 +73,7 @@ class SceneEncoder(nn.Module):
         graphs: GraphBatch,
         hide_points: Bool[Tensor, "S"] | None = None,
         hide_boxes: Bool[Tensor, "S"] | None = None,
+        shapes: Float[Tensor, "S D"] | None = None,
     ) -> GraphEncoding:
         """Features of things and pairs in the light of their scene.
 
@@ -78,8 +81,10 @@ class SceneEncoder(nn.Module):
             graphs: what to encode.
             hide_points: things of which only the place may be known: their points are not read, nor what edges say of looks.
             hide_boxes: things of which the place may not be known either: edges that touch them are left out.
+            shapes: of an earlier encoding of these graphs, so that points, which cost most, are not read again.
         """
-        looks = nodes = self.objects(graphs.points, graphs.point_mask, graphs.boxes, hide_points, hide_boxes)
+        shapes = self.objects.shapes(graphs.points, graphs.point_mask) if shapes is None else shapes
+        looks = nodes = self.objects(shapes, graphs.boxes, hide_points, hide_boxes)
         index, edges = graphs.edge_index, self._edge_inputs(graphs, hide_points)
         if hide_boxes is not None:
             kept = ~hide_boxes[index].any(dim=0)
@@ -87,7 +92,7 @@ class SceneEncoder(nn.Module):
         pairs = self.edge_net(edges)
         for layer in self.graph_layers:
             nodes, pairs = layer(nodes, pairs, index)
-        return GraphEncoding(looks=looks, nodes=nodes, pairs=pairs)
+        return GraphEncoding(shapes=shapes, looks=looks, nodes=nodes, pairs=pairs)
 
     def _edge_inputs(self, graphs: GraphBatch, hide_points: Tensor | None) -> Tensor:
         predicates, geometry = graphs.edge_predicates, graphs.edge_geometry

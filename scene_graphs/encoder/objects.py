@@ -33,10 +33,20 @@ class ObjectEncoder(nn.Module):
         self.hidden_points = nn.Parameter(0.02 * torch.randn(width))
         self.hidden_box = nn.Parameter(0.02 * torch.randn(width))
 
+    def shapes(self, points: Float[Tensor, "S P 6"], point_mask: Bool[Tensor, "S P"]) -> Float[Tensor, "S D"]:
+        """What the points of each object tell.
+
+        Args:
+            points: see `GraphTensors`.
+            point_mask: which points are there.
+        """
+        answers = self.point_net(points).masked_fill(~point_mask[..., None], float("-inf")).amax(dim=1)
+        seen = point_mask.any(dim=1, keepdim=True)
+        return torch.where(seen, self.point_head(torch.where(seen, answers, 0.0)), self.no_points)
+
     def forward(
         self,
-        points: Float[Tensor, "S P 6"],
-        point_mask: Bool[Tensor, "S P"],
+        shapes: Float[Tensor, "S D"],
         boxes: Float[Tensor, "S 13"],
         hide_points: Bool[Tensor, "S"] | None = None,
         hide_boxes: Bool[Tensor, "S"] | None = None,
@@ -44,19 +54,14 @@ class ObjectEncoder(nn.Module):
         """A feature for each object.
 
         Args:
-            points: see `GraphTensors`.
-            point_mask: which points are there.
+            shapes: see `shapes`.
             boxes: see `GraphTensors`.
             hide_points: objects whose points must not be looked at.
             hide_boxes: objects whose box must not be looked at.
         """
-        answers = self.point_net(points).masked_fill(~point_mask[..., None], float("-inf")).amax(dim=1)
-        seen = point_mask.any(dim=1, keepdim=True)
-        shape = self.point_head(torch.where(seen, answers, 0.0))
-        shape = torch.where(seen, shape, self.no_points)
         place = self.box_net(boxes)
         if hide_points is not None:
-            shape = torch.where(hide_points[:, None], self.hidden_points, shape)
+            shapes = torch.where(hide_points[:, None], self.hidden_points, shapes)
         if hide_boxes is not None:
             place = torch.where(hide_boxes[:, None], self.hidden_box, place)
-        return self.norm(shape + place)
+        return self.norm(shapes + place)

@@ -152,6 +152,7 @@ def test_hidden_things_are_judged_by_their_place_unless_blind(model: SceneGraphP
     looks = replace(graphs, points=torch.where(hidden[:, None, None], 0.2, graphs.points))
     seen = model.category_logits(graphs, hidden)
     assert torch.equal(seen, model.category_logits(looks, hidden))
+    assert torch.equal(seen, model.category_logits(looks, hidden, model.encoder.encode_graph(graphs).shapes))
     assert not torch.equal(seen[hidden], model.category_logits(moved, hidden)[hidden])
     model.config = replace(model.config, position_blind=True)
     assert torch.equal(model.category_logits(graphs, hidden), model.category_logits(moved, hidden))
@@ -194,7 +195,7 @@ def test_judging_counts_right(batch: SceneBatch, model: SceneGraphPretraining) -
 def test_every_thing_is_hidden_once(model: SceneGraphPretraining, batch: SceneBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden: list[torch.Tensor] = []
 
-    def told(graphs: object, mask: torch.Tensor) -> torch.Tensor:
+    def told(graphs: object, mask: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
         hidden.append(mask)
         right = torch.nn.functional.one_hot(batch.graphs.labels, len(LABELS)).float()
         return torch.where((batch.graphs.node_scene == 0)[:, None], -right, right)

@@ -102,9 +102,10 @@ def _best_is_positive(
 def category_accuracy(model: "SceneGraphPretraining", graphs: GraphBatch) -> float:
     """Share of hidden things whose category is told right. Every thing is hidden once, a quarter of each scene at a time."""
     right = listed = 0
+    shapes = model.encoder.objects.shapes(graphs.points, graphs.point_mask)
     for turn in range(_MASK_EVERY):
         hidden = graphs.node_slot % _MASK_EVERY == turn
-        told = model.category_logits(graphs, hidden).argmax(dim=1)
+        told = model.category_logits(graphs, hidden, shapes).argmax(dim=1)
         counted = hidden & (graphs.labels != UNLISTED)
         right += int((told == graphs.labels)[counted].sum())
         listed += int(counted.sum())

@@ -89,7 +89,7 @@ class SceneGraphPretraining(nn.Module):
                 losses[level] = symmetric_info_nce(logits, contrast.positives, contrast.candidates)
         losses.update(self._fused(batch, batch.graphs.dense_nodes(encoding.nodes), generator))
         hidden = draw_mask(batch.graphs.node_mask, self.config.object_share, generator)[batch.graphs.node_mask]
-        losses["masked_objects"] = self._masked_objects(batch.graphs, hidden)
+        losses["masked_objects"] = self._masked_objects(batch.graphs, hidden, encoding.shapes)
         weights = self.config.weights
         total = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         return {"loss": total, **losses}
@@ -111,18 +111,21 @@ class SceneGraphPretraining(nn.Module):
             "masked_words": masked_cross_entropy(missing, targets, torch.ones_like(targets, dtype=torch.bool)),
         }
 
-    def _masked_objects(self, graphs: GraphBatch, hidden: Bool[Tensor, "S"]) -> Tensor:
-        logits = self.category_logits(graphs, hidden)
+    def _masked_objects(self, graphs: GraphBatch, hidden: Bool[Tensor, "S"], shapes: Float[Tensor, "S D"]) -> Tensor:
+        logits = self.category_logits(graphs, hidden, shapes)
         return masked_cross_entropy(logits, graphs.labels, hidden & (graphs.labels != UNLISTED))
 
-    def category_logits(self, graphs: GraphBatch, hidden: Bool[Tensor, "S"]) -> Float[Tensor, "S L"]:
+    def category_logits(
+        self, graphs: GraphBatch, hidden: Bool[Tensor, "S"], shapes: Float[Tensor, "S D"] | None = None
+    ) -> Float[Tensor, "S L"]:
         """What each thing could be, where the looks of the hidden ones are unknown and no text is read.
 
         Args:
             graphs: of scenes.
             hidden: things whose points are hidden; under the position-blind control their place is as well.
+            shapes: of an earlier encoding of these graphs; see `SceneEncoder.encode_graph`.
         """
-        encoding = self.encoder.encode_graph(graphs, hidden, hidden & self.config.position_blind)
+        encoding = self.encoder.encode_graph(graphs, hidden, hidden & self.config.position_blind, shapes)
         return self.category_head(encoding.nodes)
 
     def metrics(self, batch: list[judging.GalleryBatch]) -> dict[str, float]:
