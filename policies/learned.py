@@ -86,7 +86,7 @@ class LearnedPolicy(nn.Module, Policy):
 
     @abstractmethod
     def metrics(self, batch: Any) -> dict[str, float]:
-        """Means over the batch of what validation reports."""
+        """Means over the batch of what validation reports; those over some of its samples as `batch_mean.MeanOf`."""
 
     @torch.no_grad()
     def decide(self, observations: Sequence[Observation]) -> list[Decision]:

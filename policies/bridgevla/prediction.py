@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vla3d.policies.base import Decision, PolicyExplanation
+from vla3d.policies.batch_mean import MeanOf
 from vla3d.policies.bridgevla.processor import BridgeVLABatch
 from vla3d.policies.grounding.grounder import Grounding
 from vla3d.policies.keyframe_errors import keyframe_errors, look_errors
@@ -77,4 +78,4 @@ def keyframe_metrics(prediction: Prediction, batch: BridgeVLABatch) -> dict[str,
         return {}
     looks = look_errors(prediction.coarse_position, prediction.heatmaps, prediction.pixel_maps, batch.position)
     errors = keyframe_errors(prediction, batch) | looks
-    return {name: float(value[moving].float().mean()) for name, value in errors.items()}
+    return {name: MeanOf(value[moving]) for name, value in errors.items()}

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from vla3d.policies.batch_mean import MeanOf
 from vla3d.policies.grounding.grounder import Grounding
 from vla3d.policies.grounding.scenes import SeenScenes
 from vla3d.scene_graphs.objectives.masking import masked_cross_entropy
@@ -29,8 +30,8 @@ def grounding_loss(logits: Float[Tensor, "B S"], slots: Int64[Tensor, " B"]) -> 
     return masked_cross_entropy(logits, slots.clamp(min=0), slots >= 0)
 
 
-def grounding_accuracy(grounding: Grounding, slots: Int64[Tensor, " B"]) -> float | None:
+def grounding_accuracy(grounding: Grounding, slots: Int64[Tensor, " B"]) -> MeanOf | None:
     """Share of the rows that count whose likeliest slot is the one that is meant; None where no row counts."""
     counted = slots >= 0
     likeliest = torch.cat([grounding.things, grounding.nothing[:, None]], dim=1).argmax(dim=1)
-    return float((likeliest == slots)[counted].float().mean()) if bool(counted.any()) else None
+    return MeanOf((likeliest == slots)[counted]) if bool(counted.any()) else None

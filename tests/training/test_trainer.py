@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toy_model import ToyData, ToyModel, toy_config, toy_trainer
 
 from vla3d.errors import ConfigError, DataError, TrainingError
+from vla3d.policies.batch_mean import MeanOf
 from vla3d.training.checkpoint import policy_directory
 from vla3d.training.engine import autocast_dtype, step_seed
 from vla3d.training.trainer import Trainer
@@ -75,6 +76,18 @@ def test_a_batch_that_leaves_out_a_metric_does_not_count_there(tmp_path: Path) -
 
     result = Trainer(toy_config(steps=10), Selective(), ToyData(50), ToyData(40), out=tmp_path).train()
     assert (result.metrics["error"], result.metrics["seldom"]) == (1.0, 4.0)
+
+
+def test_a_mean_over_some_samples_weighs_by_their_number(tmp_path: Path) -> None:
+    """14 samples in batches of 8 and 6, of which a metric is about samples 0, 1 and 13."""
+
+    class Selective(ToyModel):
+        def metrics(self, batch: dict[str, Tensor]) -> dict[str, float]:
+            index = batch["index"]
+            return {"error": 1.0, "about_three": MeanOf(index[(index < 2) | (index == 13)])}
+
+    result = Trainer(toy_config(steps=10, batch_size=8), Selective(), ToyData(50), ToyData(14), out=tmp_path).train()
+    assert result.metrics["about_three"] == pytest.approx(14 / 3)
 
 
 def test_the_model_trains_on_the_samplers_order(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ class TrainableModel(Protocol):
         """
 
     def metrics(self, batch: Any) -> dict[str, float]:
-        """Means over the batch of what validation reports; deterministic. What a batch tells nothing about is left out."""
+        """Means over the batch of what validation reports; deterministic. What a batch tells nothing about is left out.
+
+        A mean over some of its samples is a `vla3d.policies.batch_mean.MeanOf`, which knows of how many.
+        """
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """Stack samples into a batch; deterministic, and runs in a background thread or process."""

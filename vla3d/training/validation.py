@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from vla3d.errors import TrainingError
+from vla3d.policies.batch_mean import MeanOf
 from vla3d.training.engine import Engine, seed_default_generator, step_seed
 from vla3d.training.interfaces import SizedDataset
 from vla3d.training.loader import open_batches, to_device
@@ -20,7 +21,8 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
         interrupted: asked after every batch; True gives up.
 
     Returns:
-        Metric to mean over samples, or None when interrupted. A batch that does not report some metric does not count there.
+        Metric to mean over the samples that it is about, or None when interrupted. A batch that does not report some metric
+        does not count there.
 
     Raises:
         TrainingError: when the model does not report its own selection metric.
@@ -43,8 +45,9 @@ def validate(engine: Engine, data: SizedDataset[Any], interrupted: Callable[[], 
                 with engine.autocast():
                     metrics = engine.model.metrics(to_device(batch, engine.device))
                 for key, value in metrics.items():
-                    sums[key] = sums.get(key, 0.0) + value * len(indices)
-                    counts[key] = counts.get(key, 0) + len(indices)
+                    samples = value.samples if isinstance(value, MeanOf) else len(indices)
+                    sums[key] = sums.get(key, 0.0) + value * samples
+                    counts[key] = counts.get(key, 0) + samples
                 if interrupted():
                     return None
     finally:
