@@ -48,6 +48,29 @@ def test_true_sentences_are_true_and_false_ones_false(samples: list[SceneSample]
     assert sum(len(sample.contrasts) for sample in samples) > 3
 
 
+def test_a_phrase_is_about_what_it_refers_to_and_not_about_what_that_stands_beside(
+    model: SceneGraphPretraining, samples: list[SceneSample]
+) -> None:
+    made = model.collate(samples)
+    assert isinstance(made, SceneBatch)
+    about: dict[int, list[int]] = {}
+    for row, node in made.sentence_subjects.T.tolist():
+        about.setdefault(row, []).append(node)
+    spoken_of = {(row, node) for row, node in made.sentence_things.T.tolist()}
+    start, row, anchored, several = 0, 0, 0, 0
+    for sample in samples:
+        for sentence in sample.sentences:
+            meant = [sample.ids[node - start] for node in about.get(row, [])]
+            if sentence.kind in ("reference", "relation"):
+                assert meant == [sentence.target]
+                anchored += sum(place == row for place, _ in spoken_of) > 1
+            several += sentence.kind == "summary" and len(meant) > 1
+            row += 1
+        row += len(sample.negatives)
+        start += len(sample.ids)
+    assert anchored > 0 and several > 0
+
+
 @pytest.mark.parametrize("split", ["train", "test_attributes"])
 def test_words_do_not_give_contrasts_away(split: str) -> None:
     samples = small_samples(split, 24)

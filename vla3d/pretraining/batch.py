@@ -35,6 +35,8 @@ class SceneBatch:
         word_things: rows of words of true sentences and a thing that they stand for.
         word_pairs: rows of words of true sentences and a pair of which their predicate holds.
         sentence_things: rows of true sentences and a thing that they speak of.
+        sentence_subjects: rows of true sentences and a thing that they are about: what a phrase refers to and not what it stands
+            beside, the subject of a relation; where it is not one thing, whatever they speak of.
     """
 
     graphs: GraphBatch
@@ -49,6 +51,7 @@ class SceneBatch:
     word_things: Int64[Tensor, "2 Q"]
     word_pairs: Int64[Tensor, "2 U"]
     sentence_things: Int64[Tensor, "2 V"]
+    sentence_subjects: Int64[Tensor, "2 W"]
 
 
 def collate_scenes(
@@ -83,7 +86,7 @@ def collate_scenes(
     width = text.ids.shape[1]
     ends = text.mask.sum(dim=1, keepdim=True) - 1
     columns = torch.arange(width)
-    things, pairs, about = _links(samples, sentences, tokenizer, width)
+    things, pairs, spoken_of, subjects = _links(samples, sentences, tokenizer, width)
     return SceneBatch(
         graphs=graphs,
         ids=text.ids,
@@ -96,7 +99,8 @@ def collate_scenes(
         contrasts=_rows(contrasts),
         word_things=_rows(things),
         word_pairs=_rows(pairs),
-        sentence_things=_rows(about),
+        sentence_things=_rows(spoken_of),
+        sentence_subjects=_rows(subjects),
     )
 
 
@@ -122,10 +126,10 @@ def tokens_of(span: Span, pieces: Iterable[tuple[int, int]]) -> Iterator[int]:
 
 def _links(
     samples: Sequence[SceneSample], sentences: Sequence[tuple[int, Sentence, bool]], tokenizer: InstructionTokenizer, width: int
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]], list[tuple[int, int]]]:
+) -> tuple[list[tuple[int, int]], ...]:
     """What words and sentences stand for, by number."""
     nodes, edges = _numbers(samples)
-    things, pairs, about = [], [], []
+    things, pairs, spoken_of, subjects = [], [], [], []
     for row, (scene, sentence, true) in enumerate(sentences):
         if not true:
             continue
@@ -139,9 +143,12 @@ def _links(
                 meant.update(mine)
             elif span.role == "predicate":
                 pairs += [(token, edges[scene, *ends]) for token in tokens for ends in _holds(span, samples[scene])]
-        about += [(row, node) for node in sorted(meant)]
+        spoken_of += [(row, node) for node in sorted(meant)]
+        if sentence.target is not None and sentence.kind != "object":  # "a red cup" is of one thing and may fit others
+            meant = {nodes[scene, sentence.target]}
+        subjects += [(row, node) for node in sorted(meant)]
     # Spans may overlap where a phrase holds another one.
-    return sorted(set(things)), sorted(set(pairs)), about
+    return sorted(set(things)), sorted(set(pairs)), spoken_of, subjects
 
 
 def _holds(span: Span, sample: SceneSample) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ class LossWeights:
         phrase_edge: words of a predicate and the pairs of which it holds.
         sentence_subgraph: a sentence and the things it speaks of, together.
         scene_text: texts and scenes.
-        sentence_object: a sentence and the single things it speaks of, after fusion.
+        sentence_object: a sentence and what it is about, after fusion.
         masked_words: words that were masked.
         masked_objects: the category of things that were masked.
     """

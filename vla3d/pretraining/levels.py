@@ -62,7 +62,7 @@ def embed(encoder: SceneEncoder, batch: SceneBatch, encoding: GraphEncoding, wor
     """
     graphs = batch.graphs
     dense = graphs.dense_nodes(encoding.nodes)
-    spoken_of = members(batch)
+    spoken_of = things_of(batch, batch.sentence_things)
     return Embeddings(
         nodes=encoder.embed_nodes(encoding.nodes),
         pairs=encoder.embed_pairs(encoding, graphs.edge_index),
@@ -74,9 +74,9 @@ def embed(encoder: SceneEncoder, batch: SceneBatch, encoding: GraphEncoding, wor
     )
 
 
-def members(batch: SceneBatch) -> Bool[Tensor, "M N"]:
-    """Which things of its scene each true sentence speaks of."""
-    row, node = batch.sentence_things
+def things_of(batch: SceneBatch, links: Int64[Tensor, "2 V"]) -> Bool[Tensor, "M N"]:
+    """Rows of sentences and things as a table of the things of each sentence's scene."""
+    row, node = links
     table = torch.zeros((len(batch.ids), batch.graphs.node_mask.shape[1]), dtype=torch.bool, device=batch.ids.device)
     table[row, batch.graphs.node_slot[node]] = True
     return table

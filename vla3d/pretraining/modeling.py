@@ -95,7 +95,7 @@ class SceneGraphPretraining(nn.Module):
         return {"loss": total, **losses}
 
     def _fused(self, batch: SceneBatch, nodes: Float[Tensor, "B N D"], generator: torch.Generator) -> dict[str, Tensor]:
-        """What is left of a sentence finds its missing words in the scene, and the things that it speaks of.
+        """What is left of a sentence finds its missing words in the scene, and what it is about.
 
         One side is masked at a time: here the words of true sentences, while the scene is whole (Chen et al., "UNITER", 2020).
         """
@@ -107,7 +107,7 @@ class SceneGraphPretraining(nn.Module):
             logits = self.temperatures["sentence_object"](self.encoder.ground(fused_words, fused_nodes))
         missing, targets = self.word_out(fused_words[hidden]), batch.ids[hidden]
         return {
-            "sentence_object": info_nce(logits, levels.members(batch), mask),
+            "sentence_object": info_nce(logits, levels.things_of(batch, batch.sentence_subjects), mask),
             "masked_words": masked_cross_entropy(missing, targets, torch.ones_like(targets, dtype=torch.bool)),
         }
 
