@@ -60,7 +60,7 @@ def write_labels(axes: Axes, nodes: list[SceneNode], places: list[np.ndarray]) -
         while any(np.all(abs(at - other) < (0.22 * (len(text) + length) * step, step)) for other, length in taken):
             at[1] += step / 3
         taken.append((at, len(text)))
-        axes.update_datalim([at + (0, step)])
+        axes.update_datalim([at, (at[0], at[1] + step)])
         axes.text(*at, text, fontsize=5.5, ha="center", va="center", color=INK, bbox=box)
     axes.autoscale_view()
 

@@ -35,8 +35,8 @@ class SceneBatch:
         word_things: rows of words of true sentences and a thing that they stand for.
         word_pairs: rows of words of true sentences and a pair of which their predicate holds.
         sentence_things: rows of true sentences and a thing that they speak of.
-        sentence_subjects: rows of true sentences and a thing that they are about: what a phrase refers to and not what it stands
-            beside, the subject of a relation; where it is not one thing, whatever they speak of.
+        sentence_subjects: rows of true sentences and a thing that they are about: what a phrase refers to and not what that
+            stands beside, the subject of a relation; where it is not one thing, whatever they speak of.
     """
 
     graphs: GraphBatch
