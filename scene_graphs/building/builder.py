@@ -43,7 +43,8 @@ class BuilderConfig:
             nodes then carry it. Otherwise views are merged by the room that things take.
         voxel: edge of the cells in which clouds of two views are compared, metres.
         merge_overlap: share of common cells from which two clouds are one thing.
-        gone_share: share of a thing's remembered points that must be seen through before it counts as moved or gone.
+        gone_share: share of a thing's points that must be seen through before it counts as gone; or, where an earlier image saw
+            through them, as moved.
         least_points: segments of which fewer points were measured are left out.
         keep_points: points of its surface that a node keeps at most; 0 keeps none.
         viewpoint: of left, right, in front and behind.
@@ -79,7 +80,8 @@ class SceneGraphBuilder:
     """Takes images as they come and keeps one graph.
 
     Each camera has one memory: a new image of it replaces what it saw before. What a camera does not see any more stays as
-    remembered until some view sees through it. Images of one moving camera of a still scene are given different names.
+    remembered until some view sees through it, or sees the thing itself come to another place. Images of one moving camera of a
+    still scene are given different names.
 
     Args:
         names: instance names by id in the segmentation, see `labels_of_names`, or labels. An id without one is ``"unknown"``.

@@ -32,6 +32,7 @@ class Memory:
         self._ids_agree, self._voxel = ids_agree, voxel
         self._merge_overlap, self._gone_share = merge_overlap, gone_share
         self._next_id = FIRST_ID
+        self._before: dict[str, RgbdFrame] = {}
 
     def see(self, view: str, segments: Sequence[Labelled]) -> None:
         """Take what one camera sees now. Things that it does not see stay as remembered."""
@@ -44,7 +45,9 @@ class Memory:
             track.see(view, segment, label)
 
     def forget(self, frames: Mapping[str, RgbdFrame], now: Mapping[str, Sequence[Labelled]]) -> None:
-        """Drop what is remembered from earlier where the new images see through it, and join what turned out to be one thing.
+        """Drop what is remembered from earlier and cannot be true any more, and join what turned out to be one thing.
+
+        The new images see through it; or its thing moved: it now stands where an earlier image of the same camera saw through.
 
         Args:
             frames: the new images.
@@ -52,11 +55,15 @@ class Memory:
         """
         fresh = {(view, id(segment)) for view, segments in now.items() for segment, _ in segments}
         for track in self.tracks:
-            for view, segment in list(track.views.items()):
-                if (view, id(segment)) in fresh:
-                    continue
-                if seen_through(segment.points, list(frames.values())).mean() > self._gone_share:
+            seen = [view for view, segment in track.views.items() if (view, id(segment)) in fresh]
+            remembered = set(track.views).difference(seen)
+            if not remembered:
+                continue
+            moved = any(self._clear(track.views[view], [self._before[view]]) for view in seen if view in self._before)
+            for view in remembered:
+                if moved or self._clear(track.views[view], list(frames.values())):
                     track.drop(view)
+        self._before.update(frames)
         self.tracks = [track for track in self.tracks if track.views]
         if not self._ids_agree:
             self._join()
@@ -64,6 +71,10 @@ class Memory:
     def track_of(self, view: str, number: int) -> Track | None:
         """The thing that has an id in a view's segmentation."""
         return next((track for track in self.tracks if view in track.views and track.views[view].number == number), None)
+
+    def _clear(self, segment: Segment, frames: Sequence[RgbdFrame]) -> bool:
+        """Whether images see through too much of a segment for its thing to be there."""
+        return bool(seen_through(segment.points, frames).mean() > self._gone_share)
 
     def _new_id(self, number: int) -> int:
         if self._ids_agree:

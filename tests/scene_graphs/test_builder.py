@@ -198,6 +198,30 @@ def test_what_is_hidden_is_remembered_and_what_is_seen_through_is_forgotten() ->
     assert {node.id for node in gone.removed} == {2, 9}
 
 
+def test_what_came_to_another_place_is_no_longer_where_it_was_though_nothing_sees_through_that() -> None:
+    """A box now takes the old place, and hides both places from one of the cameras."""
+    old, new = cube(2, 0.6, 0.0), cube(2, 0.4, 0.2)
+    box = SceneNode(id=9, label="box", box=OrientedBox.upright([0.6, 0.0, 0.2], [0.1, 0.3, 0.4]))
+    views = {name: pose(*CAMERAS[name]) for name in ("front", "left")}
+    builder = SceneGraphBuilder({2: "cube", 9: "box"})
+    builder.add({name: frame([old], view) for name, view in views.items()})
+    builder.add({"front": frame([box], views["front"]), "left": frame([new, box], views["left"])})
+    found = builder.graph.node(2)
+    assert found.views == 1
+    np.testing.assert_allclose(found.box.center, new.box.center, atol=0.02)
+
+
+def test_a_thing_that_comes_out_of_hiding_has_not_moved() -> None:
+    wall = SceneNode(id=9, label="wall", box=OrientedBox.upright([0.4, 0.3, 0.1], [0.3, 0.02, 0.2]))
+    views = {name: pose(*CAMERAS[name]) for name in ("front", "left")}
+    hiding = SceneNode(id=8, label="wall", box=OrientedBox.upright([0.8, 0.0, 0.1], [0.02, 0.3, 0.2]))
+    builder = SceneGraphBuilder({2: "cube", 8: "wall", 9: "wall"})
+    thing = cube(2, 0.7, 0.0)
+    builder.add({"front": frame([thing], views["front"]), "left": frame([thing, wall], views["left"])})
+    builder.add({"front": frame([thing, hiding], views["front"]), "left": frame([thing], views["left"])})
+    assert builder.graph.node(2).views == 2
+
+
 def test_the_gripper_and_what_it_holds() -> None:
     nodes = [cube(2, 0.5, 0.0, z=0.2)]
     builder = SceneGraphBuilder(names(nodes))
