@@ -9,7 +9,7 @@ and on those held out (factor ``unseen_relations``), and where the sentence asks
 one with the graph also with nothing grounded, with another thing grounded, and with what the expert would act on.
 Recipes are chosen on other scenes (``vla3d rollout seed=1000``) and on validation demonstrations.
 Every run lies under ``--out`` and goes on where it was stopped; ``OUT/rows.jsonl`` holds a line for each row and training seed,
-and those that it holds are not measured again. ``benchmarks/results/relational.jsonl`` is that file of the committed table.
+and those that it holds are not measured again.
 """
 
 import argparse
