@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -68,12 +67,21 @@ def test_batches(operations: str) -> None:
             assert case.agreement(peer, answers["vla3d"], answers[peer.name]), peer.name
 
 
-def sleeping(name: str, seconds: float, answer: int = 1) -> Contestant:
-    def work() -> torch.Tensor:
-        time.sleep(seconds)
-        return torch.tensor(answer)
+class Clock:
+    """Goes only while a program runs."""
 
-    return Contestant(name=name, run=work)
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def program(self, name: str, seconds: float, answer: int = 1) -> Contestant:
+        def work() -> torch.Tensor:
+            self.now += seconds
+            return torch.tensor(answer)
+
+        return Contestant(name=name, run=work)
 
 
 def test_brute_force_in_parts_is_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,12 +93,14 @@ def test_brute_force_in_parts_is_brute_force(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal((whole >= 0).sum(-1), inside.sum(-1).clamp(max=32))
 
 
-def test_ratio_and_agreement() -> None:
-    peers = (sleeping("slow", 0.03), sleeping("wrong", 0.001, answer=2))
-    case = Case(op="nap", name="nap:1", size=1, ours=sleeping("vla3d", 0.005), peers=peers, touched=1)
+def test_ratio_and_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(measure, "time", clock)
+    peers = (clock.program("slow", 0.03), clock.program("wrong", 0.001, answer=2))
+    case = Case(op="nap", name="nap:1", size=1, ours=clock.program("vla3d", 0.005), peers=peers, touched=1)
     slow, wrong = measure.measure(case, 3, 0.05, CPU)
-    assert slow["ratio"] > 2 and slow["agree"] is True
-    assert wrong["ratio"] < 1 and wrong["agree"] is False
+    assert slow["ratio"] == pytest.approx(6) and slow["agree"] is True
+    assert wrong["ratio"] == pytest.approx(0.2) and wrong["agree"] is False
     assert (slow["repeats"], wrong["repeats"]) == (2, 3), "what has used up the patience is not measured again"
 
 
