@@ -32,7 +32,7 @@ def spare_the_rest() -> None:
     """Let jaxtyping's import hook check what has arrays in its signature only, and in loops not every call.
 
     A test checks the first calls of a function, and of further ones some: jaxtyping binds the arguments of a call by hand, and
-    the simulator's small functions would take five times as long.
+    the simulator's small functions would take several times as long.
     """
     check = jaxtyping.jaxtyped
 
