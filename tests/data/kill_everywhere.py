@@ -1,13 +1,14 @@
 """Kill a writer before each of its file operations in turn, let another one finish, and compare with an undisturbed one.
 
-Run as ``python kill_everywhere.py FOLDER``; prints how many places it was killed at. A program of its own because it forks,
-which must happen before the first thread starts.
+Run as ``python kill_everywhere.py FOLDER STEP``, to kill it before every STEP-th operation; prints how many places it was
+killed at. A program of its own because it forks, which must happen before the first thread starts.
 """
 
 import os
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import data_episodes
@@ -33,14 +34,14 @@ def in_a_child(write: Callable[[Path], object], out: Path, die_before: int) -> i
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count, lock = 0, threading.Lock()
+    seen, lock = 0, threading.Lock()
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal count
+        nonlocal seen
         if event in OPERATIONS and str(arguments[0]).startswith(str(out)):
             with lock:
-                count += 1
-                if count == die_before:
+                seen += 1
+                if seen == die_before:
                     os._exit(9)
 
     sys.addaudithook(hook)
@@ -72,24 +73,22 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def main(base: Path, write: Callable[[Path], object] = write) -> None:
-    """Kill ``write`` everywhere, and print at how many places."""
+def main(base: Path, step: int, write: Callable[[Path], object] = write) -> None:
+    """Kill ``write`` before its first operation and every ``step``-th after that, and print at how many places."""
     os.fsync = lambda descriptor: None  # the operating system lives on, so only time would be lost
     assert in_a_child(write, base / "undisturbed", 0) == 0
     expected = files(base / "undisturbed")
-    places = 0
-    while True:
-        out = base / str(places)
-        code = in_a_child(write, out, places + 1)
-        assert code in (0, 9), f"place {places}: exit code {code}"
-        assert whole(out) == 0, f"place {places}: what is stored is not whole"
-        assert in_a_child(write, out, 0) == 0, f"place {places}: the second writer failed"
-        assert files(out) == expected, f"place {places}: other files"
+    for places, operation in enumerate(count(1, step)):
+        out = base / str(operation)
+        code = in_a_child(write, out, operation)
+        assert code in (0, 9), f"operation {operation}: exit code {code}"
+        assert whole(out) == 0, f"operation {operation}: what is stored is not whole"
+        assert in_a_child(write, out, 0) == 0, f"operation {operation}: the second writer failed"
+        assert files(out) == expected, f"operation {operation}: other files"
         if code == 0:
-            break
-        places += 1
-    print(places)
+            print(places)
+            return
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
