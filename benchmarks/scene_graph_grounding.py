@@ -11,7 +11,7 @@ those of ScanRefer.
 
 import argparse
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
@@ -119,7 +119,18 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
             subsets = [100 * np.mean([row[name]["0.5"] for row in mine]) for name in ("unique", "multiple")]
             shown = "".join(f"{at[k].mean():>8.1f} +- {at[k].std():>4.1f}" for k in ("0.25", "0.5"))
             lines.append(f"{share:>6}%  {start:<11}{len(mine):>6}{shown}{subsets[0]:>13.1f}{subsets[1]:>15.1f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *gains(rows)])
+
+
+def gains(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What pre-training gains at each share of the labels, and for each seed that has both rows."""
+    at = {(row["share"], row["start"], row["seed"]): 100 * row["accuracy"]["overall"]["0.5"] for row in rows}
+    for share in sorted({row["share"] for row in rows}):
+        both = [seed for seed in sorted({row["seed"] for row in rows}) if {(share, each, seed) for each in STARTS} <= at.keys()]
+        gained = [at[share, "pretrained", seed] - at[share, "fresh", seed] for seed in both]
+        if gained:
+            each = ", ".join(f"{gain:+.1f}" for gain in gained)
+            yield f"{share:>6}%  Acc@0.5, pretrained over fresh: {np.mean(gained):+.1f} points (each seed: {each})"
 
 
 def main() -> None:
