@@ -11,7 +11,7 @@ where it was. Prints a table of the means over seeds, and what was asked of them
 
 import argparse
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from functools import partial
@@ -121,11 +121,18 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
             f"text to scene, R@1 over chance ({100 * chance:.2f}%): {means['full']['retrieval_r1'] / chance:.0f} times, lower "
             f"end of the interval {interval.low / chance:.0f} times; asked: 20"
         )
+    return "\n".join([*lines, *gains(rows)])
+
+
+def gains(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What the full model has over its controls, on the seeds that both were trained with."""
+    at = {(row["variant"], row["seed"]): row for row in rows}
     for control, name, asked in ASKED:
-        if "full" in means and control in means:
-            gain = 100 * (means["full"][name] - means[control][name])
-            lines.append(f"{name.replace('_', ' ')}, full over {control}: {gain:+.1f} points{asked}")
-    return "\n".join(lines)
+        both = [seed for variant, seed in at if variant == "full" and (control, seed) in at]
+        if both:
+            gain = 100 * np.mean([at["full", seed][name] - at[control, seed][name] for seed in both])
+            seeds = " ".join(str(seed) for seed in both)
+            yield f"{name.replace('_', ' ')}, full over {control} (seeds {seeds}): {gain:+.1f} points{asked}"
 
 
 def main() -> None:
